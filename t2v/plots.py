@@ -1,0 +1,170 @@
+"""Figures that several chapters share: one palette, one style, and a slider that works without a kernel."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Okabe and Ito's colours, told apart by colour-blind readers; index them, or use the names of :func:`color`.
+PALETTE: tuple[str, ...] = (
+    "#0072B2",  # blue
+    "#D55E00",  # vermilion
+    "#009E73",  # green
+    "#CC79A7",  # purple
+    "#E69F00",  # orange
+    "#56B4E9",  # sky
+    "#000000",  # black
+    "#8A8A8A",  # grey
+)
+_NAMES = ("blue", "vermilion", "green", "purple", "orange", "sky", "black", "grey")
+#: Perceptually uniform, and ordered also in grey: for matrices and heat maps.
+CMAP = "viridis"
+
+
+def color(name: str) -> str:
+    """Return the hex code of a palette colour by its name (``"blue"``, ``"vermilion"``, …)."""
+    if name not in _NAMES:
+        raise ValueError(f"color: unknown name {name!r}; accepted: {', '.join(_NAMES)}")
+    return PALETTE[_NAMES.index(name)]
+
+
+def use_style() -> None:
+    """Set the book's matplotlib style: call it once at the top of a chapter."""
+    import matplotlib as mpl
+    from cycler import cycler
+
+    mpl.rcParams.update(
+        {
+            "axes.prop_cycle": cycler(color=PALETTE),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.titlesize": "medium",
+            "axes.titlelocation": "left",
+            "grid.color": "#DDDDDD",
+            "grid.linewidth": 0.6,
+            "figure.figsize": (7.2, 3.6),
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "font.size": 11,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "image.cmap": CMAP,
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A row of pictures behind a slider: plain HTML and a few lines of script, no kernel, no network.
+
+    Attributes
+    ----------
+    frames : sequence of bytes
+        PNG pictures, all of one size.
+    labels : sequence of str
+        What the slider says at each frame (``"β = 2.0"``).
+    alts : sequence of str
+        What a screen reader says of each frame.
+    title : str
+        The accessible name of the slider.
+    """
+
+    frames: Sequence[bytes]
+    labels: Sequence[str]
+    alts: Sequence[str]
+    title: str
+
+    def __repr__(self) -> str:
+        return f"Slider({self.title!r}: {len(self.frames)} frames, {self.labels[0]} … {self.labels[-1]})"
+
+    def _repr_html_(self) -> str:
+        sources = [f"data:image/png;base64,{base64.b64encode(frame).decode()}" for frame in self.frames]
+        pictures = "".join(
+            f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{"" if i == 0 else " hidden"}>'
+            for i, (source, alt) in enumerate(zip(sources, self.alts, strict=True))
+        )
+        labels = html.escape("\x1f".join(self.labels), quote=True)
+        # The script finds its own figure through the element that fired, so that a page may hold many sliders.
+        move = (
+            "var f=this.closest('figure'),l=f.dataset.labels.split('\\x1f'),k=+this.value;"
+            "f.querySelectorAll('img').forEach(function(m,i){m.hidden=i!==k});"
+            "f.querySelector('output').textContent=l[k];this.setAttribute('aria-valuetext',l[k]);"
+        )
+        return (
+            f'<figure class="t2v-slider" data-labels="{labels}">{pictures}'
+            f"<label>{html.escape(self.title)} "
+            f'<input type="range" min="0" max="{len(self.frames) - 1}" value="0" step="1" '
+            f'aria-valuetext="{html.escape(self.labels[0], quote=True)}" oninput="{move}"></label> '
+            f"<output>{html.escape(self.labels[0])}</output></figure>"
+        )
+
+
+def slider(
+    draw: Callable[[Any], Figure],
+    values: Sequence[Any],
+    *,
+    title: str,
+    label: Callable[[Any], str] = str,
+    alt: Callable[[Any], str],
+    dpi: int = 90,
+) -> Slider:
+    """Draw one figure for each value and put the pictures behind a slider.
+
+    Parameters
+    ----------
+    draw : callable
+        ``draw(value)`` returns a new matplotlib figure; all figures must have one size, and the axes fixed limits.
+    values : sequence
+        One frame each, in the slider's order.
+    title : str
+        What the slider moves ("epoch", "β"): its visible and accessible name.
+    label : callable
+        ``label(value)``: the text beside the slider.
+    alt : callable
+        ``alt(value)``: what is to be seen in that frame, in words.
+    dpi : int
+        Resolution of the frames; lower it for sliders with many frames.
+
+    Returns
+    -------
+    Slider
+        Shows itself in a notebook, and on the static page.
+
+    Raises
+    ------
+    ValueError
+        If ``values`` is empty.
+    """
+    import matplotlib.pyplot as plt
+
+    if len(values) == 0:
+        raise ValueError("slider: values is empty; at least one frame is needed")
+    frames = []
+    for value in values:
+        figure = draw(value)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=dpi)
+        plt.close(figure)
+        frames.append(_compress(buffer.getvalue()))
+    return Slider(frames, [label(v) for v in values], [alt(v) for v in values], title)
+
+
+def _compress(png: bytes) -> bytes:
+    """Reduce a PNG to 64 colours: a plot loses nothing that the eye sees, and a page of frames stays small."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
