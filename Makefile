@@ -1,0 +1,64 @@
+# Everything sets itself up in .venv and needs nothing but python3 and make.
+#   make book   execute every chapter and build the site; warnings are errors
+#   make html   build the site from the committed outputs, in under a minute
+#   make test   lint, types, unit tests, chapters and the site in a real browser
+#   make lab    JupyterLab on the chapters
+#   make rank   rank six tasks as starting points for lower-case Greek
+#   make lint   ruff and mypy only
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+SITE := _build/html
+WORKERS ?= 2
+CHECKED := t2v tests scripts benchmarks book
+
+# One thread a test process, and idle threads sleep instead of spinning: with several processes the spinning costs minutes.
+export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PYTHONWARNINGS ?= ignore::DeprecationWarning
+
+BUILD := $(BIN)/jupyter-book build . --all -n -W --keep-going
+
+.PHONY: help install book html test lint lab rank clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+book: $(STAMP)
+	BOOK_EXECUTE=force $(BUILD)
+	@echo "open $(SITE)/index.html"
+
+html: $(STAMP)
+	BOOK_EXECUTE=off $(BUILD)
+	@echo "open $(SITE)/index.html"
+
+lint: $(STAMP)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy
+
+# --dist loadfile keeps a file's tests together (a notebook has one kernel); files are shared out over the workers.
+test: lint html
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests book --nbval-lax -n $(WORKERS) --dist loadfile --durations=15
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab --notebook-dir=book
+
+rank: $(STAMP)
+	$(BIN)/python -m t2v rank --target greek_lower \
+	  --sources latin_lower cyrillic_lower hebrew arabic math_operators mnist
+
+clean:
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,92 @@
+"""The directive ``{t2v-module} NAME``: a table of a module's functions and classes, then their docstrings."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+def public(module: ModuleType) -> list[str]:
+    """Return the functions and classes that the module itself defines, in the order of its source."""
+    found = [
+        (inspect.getsourcelines(value)[1], name)
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and getattr(value, "__module__", "") == module.__name__
+    ]
+    return [name for _, name in sorted(found)]
+
+
+def summary(module: ModuleType, name: str) -> str:
+    """Return the first line of a docstring, as the text of a table."""
+    lines = (inspect.getdoc(getattr(module, name)) or "").splitlines()
+    return lines[0] if lines else ""
+
+
+def unlisted(pages: Path) -> list[str]:
+    """Return the package's public modules that have no page of their own in the folder ``pages``."""
+    package = importlib.import_module("t2v")
+    names = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return sorted(n for n in names if not n.startswith("_") and not (pages / f"{n}.md").exists())
+
+
+class ModulePage(SphinxDirective):
+    """Document one module, or with ``*`` all that have no page of their own; say so where one is missing."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Build the page's nodes."""
+        if self.arguments[0] != "*":
+            return self.describe(f"t2v.{self.arguments[0]}")
+        result = []
+        for module in unlisted(Path(self.env.doc2path(self.env.docname)).parent):
+            section = nodes.section(ids=[f"module-{module}"])
+            section += nodes.title("", "", nodes.literal(text=f"t2v.{module}"))
+            section += self.describe(f"t2v.{module}")
+            result.append(section)
+        return result
+
+    def describe(self, name: str) -> list[nodes.Node]:
+        """Return the table and the docstrings of one module."""
+        if importlib.util.find_spec(name) is None:
+            return [nodes.paragraph(text=f"{name} is not part of this edition yet.")]
+        module = importlib.import_module(name)
+        if module.__file__:
+            self.env.note_dependency(module.__file__)
+        text = ["```{eval-rst}", f".. currentmodule:: {name}", ""]
+        rows = [f"   * - :py:obj:`{name}.{item}`\n     - {summary(module, item)}" for item in public(module)]
+        if rows:
+            text += [".. list-table::", "   :widths: 1 2", "", "\n".join(rows).replace("|", r"\|"), ""]
+        text += [f".. automodule:: {name}", "```"]
+        container = nodes.container()
+        self.state.nested_parse(
+            StringList("\n".join(text).split("\n"), self.get_source_info()[0]), self.content_offset, container
+        )
+        return container.children
+
+
+def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let a docstring say |θ|: outside of code, a bar is a bar and not the mark of a substitution."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``.*?``)", line)
+        lines[i] = "".join(p if p.startswith("``") else re.sub(r"(?<!\\)\|", r"\\|", p) for p in parts)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("autodoc-process-docstring", escape_bars)
+    app.add_directive("t2v-module", ModulePage)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,111 @@
+"""The directive ``{claims-ledger}``: all claims, made from ``claims.yml`` and the committed chapters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from t2v import claims
+
+#: A verdict's box in a notebook has this id, and the ledger links to it.
+ANCHOR = "verdict-{id}"
+
+
+def evidence(notebook: Path) -> dict[str, str]:
+    """Return claim id → the sentence of evidence in a notebook's committed outputs."""
+    found: dict[str, str] = {}
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        for output in cell.get("outputs", []):
+            text = "".join(output.get("data", {}).get("text/plain", ""))
+            for line in text.splitlines():
+                match = re.match(rf"(C\d\d): (?:{'|'.join(claims.VERDICTS)})\. (.*)", line)
+                if match:
+                    found[match[1]] = match[2]
+    return found
+
+
+def badge(verdict: str) -> nodes.inline:
+    """Return a verdict as a coloured word; the colour only repeats what the word says."""
+    return nodes.inline(text=verdict, classes=["t2v-badge", f"t2v-{verdict.split()[0]}"])
+
+
+class Ledger(SphinxDirective):
+    """All claims: an overview, then one entry a claim under its chapter."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the page's nodes."""
+        folder = Path(self.env.doc2path(self.env.docname)).parent
+        path = folder / "claims.yml"
+        self.env.note_dependency(str(path))
+        ledger = list(claims.read(path).values())
+        result: list[nodes.Node] = [self.overview(ledger)]
+        for chapter in dict.fromkeys(claim.chapter for claim in ledger):
+            rows = [claim for claim in ledger if claim.chapter == chapter]
+            result.append(self.chapter(chapter, rows, folder / f"{chapter}.ipynb"))
+        return result
+
+    def overview(self, ledger: list[claims.Claim]) -> nodes.Node:
+        """Count the verdicts, each with links to its claims."""
+        items = nodes.bullet_list(classes=["t2v-overview"])
+        counts = Counter(claim.verdict for claim in ledger)
+        for verdict in (*claims.VERDICTS, claims.OPEN):
+            if counts[verdict]:
+                line = nodes.paragraph("", "", badge(verdict), nodes.Text(f" {counts[verdict]}: "))
+                for i, claim in enumerate(c for c in ledger if c.verdict == verdict):
+                    line += [nodes.Text(", ")] if i else []
+                    line += nodes.reference("", claim.id, refid=f"claim-{claim.id.lower()}", internal=True)
+                items += nodes.list_item("", line)
+        return items
+
+    def chapter(self, chapter: str, rows: list[claims.Claim], notebook: Path) -> nodes.section:
+        """Return the section of one chapter's claims."""
+        found = evidence(notebook) if notebook.exists() else {}
+        if notebook.exists():
+            self.env.note_dependency(str(notebook))
+        number, _, name = chapter.partition("_")
+        section = nodes.section(ids=[f"chapter-{number}"])
+        section += nodes.title(text=f"Chapter {int(number)}: {name.replace('_', ' ')}")
+        for claim in rows:
+            section += self.entry(claim, notebook.exists(), found.get(claim.id, ""))
+        return section
+
+    def entry(self, claim: claims.Claim, written: bool, found: str) -> nodes.section:
+        """Return one claim's section: what the paper says, where, and what the chapter computed."""
+        label = f"claim-{claim.id.lower()}"
+        section = nodes.section(ids=[label], names=[label], classes=["t2v-claim"])
+        section += nodes.title("", "", nodes.Text(f"{claim.id} "), badge(claim.verdict))
+        self.state.document.note_explicit_target(section, section)
+        section += self.markdown(claim.claim)
+        if claim.note:
+            section += self.markdown(claim.note, "t2v-note")
+        if found:
+            section += nodes.paragraph("", f"Evidence: {found}", classes=["t2v-evidence"])
+        facts = [f"In the paper: {claim.where}."]
+        if written:
+            facts.append(f"Computed in [the chapter]({claim.chapter}.ipynb).")
+        if claim.tests:
+            facts.append("Tests: " + ", ".join(f"`{test}`" for test in claim.tests) + ".")
+        section += self.markdown(" ".join(facts), "t2v-facts")
+        return section
+
+    def markdown(self, text: str, *classes: str) -> list[nodes.Node]:
+        """Parse a paragraph of the ledger as the pages are parsed."""
+        container = nodes.container()
+        self.state.nested_parse(StringList(text.splitlines(), "claims.yml"), self.content_offset, container)
+        for child in container.children:
+            child["classes"] += classes
+        return container.children
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_directive("claims-ledger", Ledger)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
