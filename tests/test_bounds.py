@@ -1,0 +1,523 @@
+import itertools
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from t2v import bounds, information
+
+FAST = settings(max_examples=50, deadline=None)
+deltas = st.floats(1e-6, 0.999)
+sizes = st.integers(1, 10**6)
+kinds = st.sampled_from(bounds.KINDS)
+
+
+# ---------------------------------------------------------------- finite classes
+
+
+def test_pac_by_hand() -> None:
+    # |H| = 100, δ = 0.05, m = 1000: log(2000)/2000 and log(4000)/2000 under the root, natural logarithms.
+    assert bounds.pac(math.log(100), 0.05, 1000) == pytest.approx(math.sqrt(math.log(2000) / 2000), rel=1e-14)
+    two = bounds.pac(math.log(100), 0.05, 1000, "two_sided")
+    assert two == pytest.approx(math.sqrt(math.log(4000) / 2000), rel=1e-14)
+    assert two == pytest.approx(0.06440, abs=5e-6)
+    assert isinstance(two, float)
+
+
+@given(sizes, deltas, st.integers(1, 10**6), kinds)
+@FAST
+def test_pac_makes_the_union_bound_equal_to_delta(size: int, delta: float, m: int, kind: str) -> None:
+    # Oracle from the other end: |H| times Hoeffding's probability at ε is δ.
+    epsilon = bounds.pac(math.log(size), delta, m, kind)
+    sides = {"one_sided": 1, "two_sided": 2}[kind]
+    assert size * sides * math.exp(-2 * m * epsilon**2) == pytest.approx(delta, rel=1e-8)
+
+
+@given(st.floats(0, 1e4), deltas, st.integers(1, 10**6), kinds)
+@FAST
+def test_pac_falls_in_m_and_delta_and_grows_with_the_class(
+    log_size: float, delta: float, m: int, kind: str
+) -> None:
+    epsilon = bounds.pac(log_size, delta, m, kind)
+    assert bounds.pac(log_size, delta, 4 * m, kind) == pytest.approx(epsilon / 2)  # the 1/√m rate
+    assert bounds.pac(log_size, delta / 2, m, kind) > epsilon
+    assert bounds.pac(log_size + 1, delta, m, kind) > epsilon
+    # Two sides at δ are one side at δ/2.
+    assert bounds.pac(log_size, delta, m, "two_sided") == pytest.approx(bounds.pac(log_size, delta / 2, m))
+
+
+def test_pac_broadcasts() -> None:
+    m = np.array([10, 100, 1000])
+    got = bounds.pac(3.0, 0.1, m)
+    assert got.shape == (3,)
+    np.testing.assert_allclose(got, [bounds.pac(3.0, 0.1, int(k)) for k in m])
+    assert bounds.pac(np.ones((2, 1)), 0.1, m).shape == (2, 3)
+
+
+@given(st.floats(0, 50), st.floats(0.01, 0.9), deltas, kinds)
+@FAST
+def test_sample_complexity_is_the_least_m(log_size: float, epsilon: float, delta: float, kind: str) -> None:
+    m = bounds.sample_complexity(log_size, epsilon, delta, kind)
+    assert bounds.pac(log_size, delta, m, kind) <= epsilon * (1 + 1e-9)
+    assert m == 1 or bounds.pac(log_size, delta, m - 1, kind) > epsilon
+
+
+@given(st.floats(0, 1), st.integers(1, 300), st.floats(0, 1), kinds)
+@FAST
+def test_hoeffding_is_above_the_binomial_tail(epsilon: float, m: int, risk: float, kind: str) -> None:
+    exactly = bounds.violation_probability([risk], epsilon, m, kind)
+    assert exactly <= bounds.hoeffding(epsilon, m, kind) + 1e-12
+
+
+def test_hoeffding_by_hand() -> None:
+    assert bounds.hoeffding(0.1, 100) == pytest.approx(math.exp(-2))
+    assert bounds.hoeffding(0.1, 100, "two_sided") == pytest.approx(2 * math.exp(-2))
+    assert bounds.hoeffding(0.0, 100, "two_sided") == 1  # a probability
+
+
+def brute_violation(risks: list[float], epsilon: float, m: int, two: bool) -> float:
+    """Sum over all outcomes of all hypotheses' error counts."""
+    total = 0.0
+    for counts in itertools.product(range(m + 1), repeat=len(risks)):
+        mass = math.prod(
+            math.comb(m, k) * r**k * (1 - r) ** (m - k) for k, r in zip(counts, risks, strict=True)
+        )
+        differences = [r - k / m for k, r in zip(counts, risks, strict=True)]
+        worst = max(abs(d) for d in differences) if two else max(differences)
+        total += mass * (worst > epsilon + 1e-12)
+    return total
+
+
+@pytest.mark.parametrize("kind", bounds.KINDS)
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.2, 0.25, 0.37])
+def test_violation_probability_against_enumeration(epsilon: float, kind: str) -> None:
+    risks = [0.3, 0.5, 0.05]
+    want = brute_violation(risks, epsilon, 10, kind == "two_sided")
+    assert bounds.violation_probability(risks, epsilon, 10, kind) == pytest.approx(want, abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), deltas, st.integers(1, 200), kinds)
+@FAST
+def test_no_class_breaks_its_bound_more_often_than_delta(
+    risks: list[float], delta: float, m: int, kind: str
+) -> None:
+    # C05, exactly: independent hypotheses of any risks.
+    epsilon = bounds.pac(math.log(len(risks)), delta, m, kind)
+    assert bounds.violation_probability(risks, epsilon, m, kind) <= delta + 1e-12
+
+
+@pytest.mark.parametrize(("m", "delta", "broken"), [(1, 0.61, 1.0), (2, 0.4, 0.5), (25, 0.99, 1.0)])
+def test_printed_margin_is_not_two_sided(m: int, delta: float, broken: float) -> None:
+    # The erratum: one hypothesis that errs like a fair coin. Eq. 3's margin holds one-sided only.
+    printed = bounds.pac(0.0, delta, m, "one_sided")
+    assert bounds.violation_probability([0.5], printed, m, "one_sided") <= delta
+    assert bounds.violation_probability([0.5], printed, m, "two_sided") == pytest.approx(broken)
+    assert broken > delta
+    right = bounds.pac(0.0, delta, m, "two_sided")
+    assert bounds.violation_probability([0.5], right, m, "two_sided") <= delta
+
+
+def test_violation_rate_agrees_with_the_exact_probability() -> None:
+    # Independent hypotheses on a product space: point = (loss of h1, loss of h2, loss of h3).
+    risks = np.array([0.2, 0.4, 0.5])
+    points = np.array(list(itertools.product([0, 1], repeat=3)))
+    p = np.where(points == 1, risks, 1 - risks).prod(1)
+    for kind in bounds.KINDS:
+        got = bounds.violation_rate(points.T, p, 0.2, 30, kind=kind, epsilon=0.15, trials=8000, seed=1)
+        want = bounds.violation_probability(risks, 0.15, 30, kind)
+        assert 0.05 < want < 0.5
+        assert abs(got.rate - want) < 5 * math.sqrt(want * (1 - want) / 8000)
+        assert got.standard_error == pytest.approx(math.sqrt(got.rate * (1 - got.rate) / 8000))
+
+
+@pytest.mark.parametrize("kind", bounds.KINDS)
+def test_violation_rate_of_thresholds_stays_below_delta(kind: str) -> None:
+    # C05 on a class whose hypotheses share the sample: thresholds on 32 points, noisy labels.
+    x = np.arange(32)
+    predictions = x >= np.arange(33)[:, None]
+    truth = np.where(x >= 12, 0.9, 0.1)
+    losses = np.hstack([predictions != 1, predictions != 0]).astype(float)
+    p = np.concatenate([truth, 1 - truth]) / 32
+    for m in (20, 200):
+        result = bounds.violation_rate(losses, p, 0.3, m, kind=kind, trials=2000)
+        assert result.rate <= 0.3
+        assert result.epsilon == pytest.approx(bounds.pac(math.log(33), 0.3, m, kind))
+        assert result.worst.shape == (2000,)
+    again = bounds.violation_rate(losses, p, 0.3, 200, kind=kind, trials=2000)
+    np.testing.assert_array_equal(result.worst, again.worst)
+
+
+def test_violation_rate_of_the_constant_loss_is_zero() -> None:
+    result = bounds.violation_rate([[0.25, 0.25]], [0.5, 0.5], 0.1, 5, epsilon=0.0, kind="two_sided")
+    assert result.rate == 0
+    np.testing.assert_allclose(result.worst, 0, atol=1e-12)
+
+
+# ---------------------------------------------------------------- covers
+
+
+def test_vc_log_cover_by_hand() -> None:
+    assert bounds.vc_log_cover(1000, 0.1) == pytest.approx(1000 * math.log(1000) * math.log(10))
+    assert bounds.vc_log_cover(1000, 1.0) == 0
+    assert bounds.vc_dimension(math.e**2) == pytest.approx(2 * math.e**2)
+    np.testing.assert_allclose(
+        bounds.vc_log_cover([10, 100], 0.5), [bounds.vc_log_cover(k, 0.5) for k in (10, 100)]
+    )
+
+
+def test_float_class_counts_bits() -> None:
+    assert bounds.log_float_class(3, bits=4) == pytest.approx(math.log(2**12))
+    assert bounds.log_float_class(1) == pytest.approx(32 * math.log(2))
+
+
+@given(st.floats(0.1, 1e7), deltas, st.integers(1, 10**6), kinds)
+@FAST
+def test_fixed_point_solves_eq_3(dimension: float, delta: float, m: int, kind: str) -> None:
+    epsilon = bounds.fixed_point(dimension, delta, m, kind)
+    sides = {"one_sided": 1, "two_sided": 2}[kind]
+    left, right = 2 * m * epsilon**2, dimension * -math.log(epsilon) + math.log(sides / delta)
+    assert left == pytest.approx(right, rel=1e-6, abs=1e-6 * (1 + dimension))
+    if 2 * m > math.log(sides / delta):  # whatever the dimension
+        assert epsilon < 1
+
+
+@pytest.mark.parametrize("dimension", [1.0, 30.0, 1e3, 1e5])
+def test_covered_is_the_least_over_radii(dimension: float) -> None:
+    epsilon, radius = bounds.covered(dimension, 0.05, 500)
+    radii = np.geomspace(1e-9, 1, 20001)
+    values = 2 * radii + np.sqrt((dimension * -np.log(radii) + math.log(20)) / 1000)
+    assert epsilon == pytest.approx(values.min(), rel=1e-5)
+    assert epsilon <= values.min() + 1e-12
+    assert 0 < radius <= 1
+
+
+def test_covered_is_vacuous_for_large_classes() -> None:
+    assert bounds.covered(1e5, 0.05, 1000)[0] > 1
+    assert bounds.covered(5, 0.05, 10**6)[0] < 0.02
+
+
+# ---------------------------------------------------------------- compression bounds
+
+
+@given(st.integers(0, 20), deltas, st.integers(1, 10**6), kinds)
+@FAST
+def test_information_is_pac_of_a_binary_table(bits: int, delta: float, m: int, kind: str) -> None:
+    # C18: 2^I cells with a binary label are 2^(2^I) hypotheses: the log 2 is there, I is in bits.
+    want = bounds.pac(2**bits * math.log(2), delta, m, kind)
+    assert bounds.information(bits, delta, m, kind) == pytest.approx(want, rel=1e-12)
+
+
+def test_information_by_hand_and_for_many_bits() -> None:
+    assert bounds.information(3, 0.05, 100) == pytest.approx(
+        math.sqrt((8 * math.log(2) + math.log(20)) / 200)
+    )
+    assert bounds.information(0.5, 0.05, 100) == pytest.approx(
+        math.sqrt((math.sqrt(2) * math.log(2) + math.log(20)) / 200)
+    )
+    assert bounds.information(2000, 0.05, 1) == pytest.approx(2.0**1000 * math.sqrt(math.log(2) / 2))
+    np.testing.assert_allclose(
+        bounds.information([1, 2], 0.1, 10), [bounds.information(k, 0.1, 10) for k in (1, 2)]
+    )
+
+
+def test_k_bits_are_worth_a_factor_two_to_the_k() -> None:
+    # C19 for the bound itself, up to the term of δ.
+    for k in (1, 3, 5):
+        assert bounds.information(12, 1 - 1e-9, 500) == pytest.approx(
+            bounds.information(12 + k, 1 - 1e-9, 500 * 2**k), rel=1e-5
+        )
+
+
+def test_coarsen_adds_rows() -> None:
+    joint = np.array([[0.1, 0.2], [0.05, 0.15], [0.3, 0.2]])
+    np.testing.assert_allclose(bounds.coarsen(joint, [1, 0, 1]), [[0.05, 0.15], [0.4, 0.4]])
+    cells = np.array([0, 2, 0])
+    channel = np.eye(3)[cells]
+    np.testing.assert_allclose(bounds.coarsen(joint, cells), information.push_forward(joint, channel).T)
+    # A hard partition keeps I(T;X) = H(T).
+    p_tx = joint.sum(1)[:, None] * channel
+    assert information.mutual_information(p_tx) == pytest.approx(
+        information.entropy(bounds.coarsen(joint, cells).sum(1))
+    )
+
+
+def brute_lookup(p: np.ndarray, m: int) -> tuple[float, float]:
+    """Expected training and true error over all p.size**m samples."""
+    cells, classes = p.shape
+    train = true = 0.0
+    for sample in itertools.product(range(p.size), repeat=m):
+        mass = math.prod(p.ravel()[list(sample)])
+        counts = np.bincount(sample, minlength=p.size).reshape(cells, classes)
+        train += mass * (1 - sum(row.max() for row in counts) / m)
+        hits = [
+            np.mean([q[y] for y in range(classes) if n[y] == n.max()]) for q, n in zip(p, counts, strict=True)
+        ]
+        true += mass * (1 - sum(hits))
+    return train, true
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 3), (3, 2)])
+def test_lookup_table_against_enumeration(shape: tuple[int, int]) -> None:
+    p = np.random.default_rng(3).dirichlet(np.ones(shape[0] * shape[1])).reshape(shape)
+    train, true = brute_lookup(p, 4)
+    got = bounds.lookup_table(p, 4, trials=40_000, seed=2)
+    for values, want in ((got.train_error, train), (got.true_error, true)):
+        assert abs(values.mean() - want) < 5 * values.std() / 200 + 1e-12
+    assert got.gap.mean() == pytest.approx(got.true_error.mean() - got.train_error.mean())
+
+
+@given(st.integers(1, 6), st.integers(1, 400), st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_lookup_table_obeys_its_bound(log_cells: int, m: int, seed: int) -> None:
+    # C18 where it is a theorem: equally likely cells, random label noise, binary labels.
+    cells = 2**log_cells
+    q = np.random.default_rng(seed).uniform(size=cells)
+    joint = np.column_stack([q, 1 - q]) / cells
+    i_bits = information.entropy(joint.sum(1))
+    assert i_bits == pytest.approx(log_cells)
+    gap = bounds.lookup_table(joint, m, trials=400, seed=seed).gap
+    for delta in (0.5, 0.1):
+        rate = (gap > bounds.information(i_bits, delta, m)).mean()
+        assert rate <= delta + 4 * math.sqrt(delta * (1 - delta) / 400)
+
+
+def test_the_table_is_the_best_of_its_class_and_gap_is_bounded_by_the_worst_of_it() -> None:
+    # The learner against the whole class of 2^K tables, one sample at a time.
+    joint = np.array([[0.2, 0.1], [0.05, 0.25], [0.3, 0.1]])
+    tables = np.array(list(itertools.product([0, 1], repeat=3)))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        counts = rng.multinomial(12, joint.ravel()).reshape(3, 2)
+        errors = [1 - counts[range(3), t].sum() / 12 for t in tables]
+        assert 1 - counts.max(1).sum() / 12 == pytest.approx(min(errors))
+
+
+@pytest.mark.parametrize("noise", [0.5, 0.2, 0.0])
+@pytest.mark.parametrize("load", [0.25, 1.0, 5.0])
+def test_lookup_limit_is_what_many_cells_give(load: float, noise: float) -> None:
+    cells = 2000
+    joint = np.tile([1 - noise, noise], (cells, 1)) / cells
+    got = bounds.lookup_table(joint, int(load * cells), trials=300, seed=4).gap
+    assert got.mean() == pytest.approx(bounds.lookup_limit(load, noise), abs=3e-3)
+
+
+def test_lookup_limit_at_its_ends() -> None:
+    assert bounds.lookup_limit(1e-6) == pytest.approx(
+        0.5, abs=1e-5
+    )  # one sample a cell at most: all memorised
+    # Many samples a cell, pure noise: E|a − b|/2λ of two Poisson counts, √(1/2πλ).
+    assert bounds.lookup_limit(400.0) == pytest.approx(math.sqrt(1 / (2 * math.pi * 400)), rel=2e-3)
+    assert bounds.lookup_limit(50.0, 0.1) == pytest.approx(0, abs=1e-9)
+    loads = np.geomspace(0.1, 100, 30)
+    assert (np.diff(bounds.lookup_limit(loads)) < 0).all()
+
+
+def test_gap_collapses_onto_the_load() -> None:
+    # C19: the same m/2^I, tables of very different sizes, one gap; one bit more at the same m, another gap.
+    gaps = {}
+    for bits, m in ((5, 64), (8, 512), (11, 4096)):
+        joint = np.full((2**bits, 2), 0.5**bits / 2)
+        gaps[bits] = bounds.lookup_table(joint, m, trials=400, seed=bits).gap.mean()
+    limit = bounds.lookup_limit(2.0)
+    assert max(abs(g - limit) for g in gaps.values()) < 0.01
+    assert bounds.lookup_limit(1.0) - limit > 0.05
+
+
+@pytest.mark.parametrize("m", [2000, 20_000])
+def test_dust_breaks_eq_5_but_not_the_count_of_cells(m: int) -> None:
+    # C18 as printed (I(T;X), any partition) fails: unequal cells.
+    joint = bounds.dust_partition(m)
+    assert joint.sum() == pytest.approx(1)
+    i_bits = information.entropy(joint.sum(1))
+    gap = bounds.lookup_table(joint, m, trials=20).gap
+    assert gap.min() > 0.2
+    assert gap.min() > bounds.information(i_bits, 0.05, m)  # in every trial, where δ = 0.05 of them may
+    assert gap.max() < bounds.pac(len(joint) * math.log(2), 0.05, m)
+    printed = math.sqrt((2**i_bits + math.log(20)) / (2 * m))  # without log 2 it is a larger margin
+    assert m < 10_000 or gap.min() > printed
+
+
+# ---------------------------------------------------------------- typical sequences
+
+
+def brute_typical(p: list[float], n: int, epsilon: float) -> tuple[int, float]:
+    h = -sum(q * math.log2(q) for q in p if q > 0)
+    count, mass = 0, 0.0
+    for sequence in itertools.product(p, repeat=n):
+        product = math.prod(sequence)
+        if product > 0 and abs(-math.log2(product) / n - h) <= epsilon + 1e-12:
+            count, mass = count + 1, mass + product
+    return count, mass
+
+
+@pytest.mark.parametrize(
+    ("p", "n"), [([0.9, 0.1], 12), ([0.5, 0.3, 0.2], 8), ([0.7, 0.0, 0.3], 7), ([0.25] * 4, 5), ([1.0], 6)]
+)
+@pytest.mark.parametrize("epsilon", [0.0, 0.1, 0.3])
+def test_typical_set_against_enumeration(p: list[float], n: int, epsilon: float) -> None:
+    count, mass = brute_typical(p, n, epsilon)
+    got = bounds.typical_set(p, n, epsilon)
+    assert 2**got.log2_count == pytest.approx(count, rel=1e-9)
+    assert got.probability == pytest.approx(mass, abs=1e-12)
+    assert got.rate == got.log2_count / n
+
+
+@given(st.floats(0.02, 0.5), st.integers(1, 400), st.floats(0.01, 0.5))
+@FAST
+def test_typical_set_obeys_its_theorem(q: float, n: int, epsilon: float) -> None:
+    got = bounds.typical_set([1 - q, q], n, epsilon)
+    low, high = got.log2_bounds
+    assert low - 1e-9 <= got.log2_count <= high + 1e-9
+    assert got.log2_count <= n + 1e-9
+
+
+def test_aep_the_exponent_tends_to_n_times_h() -> None:
+    # C17: the exponent is nH; the printed "2^n H" would be off by an amount that grows with n.
+    h = information.entropy([0.9, 0.1])
+    distance, mass = [], []
+    for n in (100, 1000, 10_000):
+        found = bounds.typical_set([0.9, 0.1], n, 2 * n**-0.4)
+        distance.append(abs(found.rate - h))
+        mass.append(found.probability)
+        assert abs(found.log2_count - (n + math.log2(h))) > 0.05 * n
+    assert distance[0] > distance[1] > distance[2]
+    assert mass[2] > 0.999
+
+
+@pytest.mark.parametrize("delta", [0.3, 0.05, 0.5])
+def test_smallest_set_against_sorting(delta: float) -> None:
+    for p, n in (([0.9, 0.1], 12), ([0.5, 0.3, 0.2], 8)):
+        masses = np.sort([math.prod(s) for s in itertools.product(p, repeat=n)])[::-1]
+        want = int(np.searchsorted(np.cumsum(masses), 1 - delta - 1e-12)) + 1
+        assert want - 1 - 1e-6 <= 2 ** bounds.smallest_set(p, n, delta) <= want + 1e-6
+
+
+def test_smallest_set_has_rate_h_for_every_delta() -> None:
+    h = information.entropy([0.8, 0.2])
+    for delta in (0.01, 0.5, 0.9):
+        rates = [abs(bounds.smallest_set([0.8, 0.2], n, delta) / n - h) for n in (100, 1000, 10_000)]
+        assert rates[2] < 0.02
+        assert rates[2] < rates[0]
+
+
+# ---------------------------------------------------------------- the index memoriser
+
+
+def test_memoriser_is_optimal_on_the_sample_and_at_chance_off_it() -> None:
+    # C20, exactly.
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(4), 50))
+    sample = rng.choice(200, 40, replace=False)
+    encoder = bounds.index_memoriser(labels, sample)
+    off = np.setdiff1d(np.arange(200), sample)
+    on = bounds.sample_plane(encoder, labels, sample)
+    h_y = information.entropy(np.bincount(labels[sample]) / 40)
+    assert on.i_tx == pytest.approx(h_y)
+    assert on.i_ty == pytest.approx(h_y)
+    assert on.accuracy == 1
+    elsewhere = bounds.sample_plane(encoder, labels, off)
+    assert elsewhere.i_ty == pytest.approx(0, abs=1e-12)
+    assert elsewhere.i_tx == pytest.approx(0, abs=1e-12)
+    assert elsewhere.accuracy == pytest.approx(1 / 4)
+    # The honest representation lies at the same point of the sample's plane: the loss sees no difference.
+    honest = np.eye(4)[labels]
+    assert bounds.sample_plane(honest, labels, sample) == on
+    assert bounds.sample_plane(honest, labels, off).accuracy == 1
+
+
+@given(st.integers(0, 10**6), st.floats(1.001, 50), st.integers(2, 5))
+@FAST
+def test_no_encoder_beats_the_memoriser_on_the_sample(seed: int, beta: float, n_t: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, 30)
+    labels[:3] = 0, 1, 2
+    sample = np.arange(12)
+    best = bounds.sample_plane(bounds.index_memoriser(labels, sample), labels, sample)
+    other = bounds.sample_plane(rng.dirichlet(np.full(n_t, 0.2), 30), labels, sample)
+    assert best.i_tx - beta * best.i_ty <= other.i_tx - beta * other.i_ty + 1e-12
+
+
+def test_sample_plane_by_hand() -> None:
+    # A binary symmetric encoder of a fair label: I(T;X) = I(T;Y) = 1 − h(0.1).
+    encoder = np.array([[0.9, 0.1], [0.1, 0.9]])
+    want = 1 - information.entropy([0.9, 0.1])
+    point = bounds.sample_plane(encoder, [0, 1])
+    assert point.i_tx == pytest.approx(want)
+    assert point.i_ty == pytest.approx(want)
+    assert point.accuracy == pytest.approx(0.9)
+    # One cell for everything; and a label that T has no value for is never read right.
+    assert bounds.sample_plane(np.ones((3, 1)), [0, 1, 1]) == bounds.PlanePoint(0, 0, pytest.approx(1 / 3))
+
+
+# ---------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bounds.pac(-1, 0.1, 10), "log_class_size is -1; accepted: a finite number of at least 0"),
+        (lambda: bounds.pac(float("nan"), 0.1, 10), "log_class_size is nan"),
+        (lambda: bounds.pac(1, 0, 10), "delta is 0; accepted: a finite number above 0"),
+        (lambda: bounds.pac(1, 1.0, 10), r"delta is 1.0; accepted: a probability in \(0, 1\)"),
+        (lambda: bounds.pac(1, 0.1, 0), "m is 0; accepted: a finite number of at least 1"),
+        (lambda: bounds.pac(1, 0.1, 10, "both"), "kind is 'both'; accepted: one_sided, two_sided"),
+        (lambda: bounds.information(-0.1, 0.1, 10), "information: i_bits is -0.1"),
+        (lambda: bounds.information(1, 0.1, float("inf")), "m is inf"),
+        (lambda: bounds.vc_log_cover(1, 0.1), "n_parameters is 1; accepted: a finite number of at least 2"),
+        (lambda: bounds.vc_log_cover(10, 1.5), r"epsilon is 1.5; accepted: a radius in \(0, 1\]"),
+        (lambda: bounds.vc_log_cover(10, 0), "epsilon is 0; accepted: a finite number above 0"),
+        (lambda: bounds.sample_complexity(1, 0, 0.1), "epsilon is 0"),
+        (lambda: bounds.hoeffding(-0.1, 3), "epsilon is -0.1"),
+        (lambda: bounds.fixed_point(0, 0.1, 3), "dimension is 0; accepted: a finite number above 0"),
+        (lambda: bounds.covered(5, 0.1, 0), "m is 0; accepted: an integer of at least 1"),
+        (lambda: bounds.log_float_class(0), "n_parameters is 0"),
+        (lambda: bounds.violation_rate([[0, 1]], [0.5, 0.6], 0.1, 5), "p "),
+        (lambda: bounds.violation_rate([[0, 1, 1]], [0.5, 0.5], 0.1, 5), r"accepted: \(hypotheses, 2\)"),
+        (lambda: bounds.violation_rate([[0, 2]], [0.5, 0.5], 0.1, 5), r"losses has entries outside \[0, 1\]"),
+        (lambda: bounds.violation_rate([[0, 1]], [0.5, 0.5], 0.1, 0), "m is 0"),
+        (lambda: bounds.violation_probability([1.2], 0.1, 5), "risks has entries above 1"),
+        (lambda: bounds.coarsen([[0.5], [0.5]], [0, -1]), "accepted: 2 integers of at least 0"),
+        (lambda: bounds.coarsen([[0.5], [0.5]], [0, 1, 1]), "accepted: 2 integers of at least 0"),
+        (lambda: bounds.coarsen([[0.5], [0.6]], [0, 1]), "joint"),
+        (lambda: bounds.lookup_table([0.5, 0.5], 5), "joint"),
+        (lambda: bounds.lookup_limit(0), "samples_per_cell is 0"),
+        (lambda: bounds.lookup_limit(1, 0.6), "noise is 0.6; accepted: a number from 0 to 1/2"),
+        (lambda: bounds.dust_partition(10, dust=1), "dust is 1; accepted: a probability"),
+        (lambda: bounds.typical_set([0.5, 0.4], 3, 0.1), "p "),
+        (lambda: bounds.typical_set([0.5, 0.5], 0, 0.1), "n is 0; accepted: an integer of at least 1"),
+        (lambda: bounds.typical_set(np.ones(8) / 8, 200, 0.1), "8 symbols and n = 200 have .*at most"),
+        (lambda: bounds.smallest_set([0.5, 0.5], 5, 0), "delta is 0"),
+        (lambda: bounds.index_memoriser([0, 1], [2]), "sample has index 2; accepted: 0 … 1"),
+        (lambda: bounds.index_memoriser([0, 1, 2], [0], n_classes=2), "labels has 2; accepted: below"),
+        (lambda: bounds.index_memoriser([0.0, 1.0], [0]), "labels has shape"),
+        (lambda: bounds.sample_plane([[0.5, 0.4]], [0]), "encoder"),
+        (lambda: bounds.sample_plane([[0.5, 0.5]], [0, 1]), "labels has 2 entries and encoder 1 rows"),
+        (lambda: bounds.sample_plane([[0.5, 0.5]], [0], [1]), "points has index 1; accepted: 0 … 0"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bounds.pac("3", 0.1, 10), "log_class_size is '3'; accepted: a number"),
+        (lambda: bounds.pac(1, None, 10), "delta is None"),
+        (lambda: bounds.lookup_table([[0.5, 0.5]], 2.5), "m is 2.5; accepted: an integer"),
+        (lambda: bounds.lookup_table([[0.5, 0.5]], True), "m is True; accepted: an integer"),
+    ],
+)
+def test_what_is_no_number_is_refused(call, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_importing_bounds_does_not_import_torch() -> None:
+    code = "import sys, t2v.bounds; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
