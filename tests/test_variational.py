@@ -1,0 +1,342 @@
+"""Oracles: numerical integration for the KL terms, closed-form Gaussian channels for the bounds."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+from torch import nn
+
+from t2v import variational as v
+
+ZEROS, PAIRS = np.zeros(9, int), np.zeros((9, 2))
+FINITE = {"allow_nan": False, "allow_infinity": False}
+
+
+def log_integral(p, q, low, high):
+    """∫ p log(p/q) by adaptive quadrature: p and q are functions of a number."""
+    return integrate.quad(lambda z: p(z) * (math.log(p(z)) - math.log(q(z))) if p(z) > 0 else 0.0, low, high,
+                          limit=400)[0]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mean", "log_var"), [(0.0, 0.0), (1.3, -2.0), (-0.7, 0.9)])
+def test_kl_standard_normal_agrees_with_numerical_integration(mean, log_var):
+    p = stats.norm(mean, math.exp(log_var / 2)).pdf
+    expected = log_integral(
+        p, stats.norm.pdf, mean - 8 * math.exp(log_var / 2), mean + 8 * math.exp(log_var / 2)
+    )
+    got = v.kl_standard_normal(torch.tensor([[mean]]).double(), torch.tensor([[log_var]]).double())
+    assert got.shape == (1,)
+    assert got.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_kl_standard_normal_sums_over_components_and_agrees_with_torch():
+    mean, log_var = torch.randn(7, 5, dtype=torch.double), torch.randn(7, 5, dtype=torch.double)
+    normal = torch.distributions.Normal
+    expected = torch.distributions.kl_divergence(normal(mean, (log_var / 2).exp()), normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(v.kl_standard_normal(mean, log_var), expected)
+
+
+@pytest.mark.parametrize(("signal", "alpha", "mu", "sigma"), [(0.4, 0.3, 0.2, 1.1), (2.5, 0.65, -0.5, 0.4)])
+def test_softplus_kl_agrees_with_numerical_integration_of_log_normals(signal, alpha, mu, sigma):
+    p = stats.lognorm(alpha, scale=signal).pdf
+    q = stats.lognorm(sigma, scale=math.exp(mu)).pdf
+    expected = log_integral(p, q, signal * math.exp(-8 * alpha), signal * math.exp(8 * alpha))
+    t = torch.tensor([math.log(signal), 2 * math.log(alpha), mu, 2 * math.log(sigma)]).double()
+    assert v.kl_normal(*t).item() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("signal", [0.1, 3.0])
+@pytest.mark.parametrize("alpha", [0.05, 0.7])
+def test_relu_kl_is_minus_log_alpha_up_to_a_constant(signal, alpha):
+    """Against the density 1/z the integral is −log α − ½ log 2πe, whatever the signal."""
+    p = stats.lognorm(alpha, scale=signal).pdf
+    raw = log_integral(p, lambda z: 1 / z, signal * math.exp(-9 * alpha), signal * math.exp(9 * alpha))
+    widest = -math.log(0.7) - 0.5 * math.log(2 * math.pi * math.e)
+    got = v.kl_log_uniform(torch.tensor(math.log(alpha)).double(), 0.7).item()
+    assert got == pytest.approx(raw - widest, abs=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu"])
+def test_layer_kl_is_the_units_sum(activation):
+    torch.manual_seed(0)
+    layer = v.InformationDropout(4, 3, activation=activation).double()
+    with torch.no_grad():
+        layer.prior_mean.fill_(0.3)
+        layer.prior_log_var.fill_(-0.5)
+    layer(x := torch.randn(6, 4, dtype=torch.double))
+    signal, log_alpha = layer.distribution(x)
+    expected = []
+    for f, a in zip(signal.tolist(), log_alpha.exp().tolist(), strict=True):
+        if activation == "relu":
+            expected.append(sum(math.log(0.7 / ai) for fi, ai in zip(f, a, strict=True) if fi > 0))
+        else:
+            s2 = math.exp(-0.5)
+            expected.append(
+                sum(((ai**2 + (math.log(fi) - 0.3) ** 2) / s2 - 1) / 2 + math.log(s2**0.5 / ai)
+                    for fi, ai in zip(f, a, strict=True))
+            )  # fmt: skip
+    np.testing.assert_allclose(layer.kl.detach(), expected, rtol=1e-9)
+
+
+def test_noise_is_log_normal_of_the_stated_width():
+    torch.manual_seed(0)
+    layer = v.InformationDropout(2, 1).train()
+    x = torch.randn(1, 2).expand(40_000, 2)
+    signal, log_alpha = layer.distribution(x[:1])
+    noise = (layer(x) / signal).log()
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.01)
+    assert noise.std().item() == pytest.approx(log_alpha.exp().item(), rel=0.02)
+    assert torch.equal(layer.eval()(x[:1]), signal)
+    with v.noise_on(nn.Sequential(layer)):
+        assert not torch.equal(layer(x[:1]), signal)
+    assert torch.equal(layer(x[:1]), signal)
+
+
+def test_convolutional_layer_and_its_kl():
+    layer = v.InformationDropout(1, 4, kernel_size=3, stride=2, activation="relu")
+    assert layer(torch.randn(5, 1, 8, 8)).shape == (5, 4, 4, 4)
+    assert layer.kl.shape == (5,)
+    assert (layer.kl >= 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.floats(-3, 3, **FINITE),
+    st.floats(-4, 2, **FINITE),
+    st.floats(-3, 3, **FINITE),
+    st.floats(-4, 2, **FINITE),
+)
+def test_kl_is_never_negative_and_zero_at_the_prior(mean, log_var, prior_mean, prior_log_var):
+    t = torch.tensor([mean, log_var, prior_mean, prior_log_var], dtype=torch.double)
+    assert v.kl_normal(*t).item() >= -1e-12
+    assert v.kl_normal(t[0], t[1], t[0], t[1]).abs().item() < 1e-12
+
+
+# ------------------------------------------------------------------ bounds against closed forms
+
+
+def linear_channel(noise_var, n=4000, d=2):
+    """X ~ N(0, I), T = X + noise: I(T;X) = d/2 · log₂(1 + 1/noise_var)."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    return x, torch.full_like(x, math.log(noise_var)), d / 2 * math.log2(1 + 1 / noise_var)
+
+
+@pytest.mark.parametrize("noise_var", [0.1, 1.0, 10.0])
+def test_gaussian_information_sandwiches_the_closed_form(noise_var):
+    mean, log_var, exact = linear_channel(noise_var)
+    low, high = v.gaussian_information(mean, log_var)
+    assert low == pytest.approx(exact, abs=0.12)
+    assert high == pytest.approx(exact, abs=0.12)
+    assert low <= high
+
+
+def test_gaussian_information_low_side_is_capped_by_log_n():
+    mean, log_var, exact = linear_channel(1e-8, n=64)
+    low, high = v.gaussian_information(mean, log_var)
+    assert low == pytest.approx(6.0, abs=1e-6)
+    assert exact > 20
+    assert high > exact
+
+
+@pytest.mark.parametrize("noise_var", [0.2, 2.0])
+def test_kl_bounds_the_information_and_its_slack_is_the_kl_of_the_marginal(noise_var):
+    """Mean KL to the prior = I(T;X) + KL(p(t) ‖ prior): both known here."""
+    mean, log_var, exact = linear_channel(noise_var, n=200_000)
+    upper = v.kl_standard_normal(mean, log_var).mean().item() / math.log(2)
+    total = 1 + noise_var
+    slack = 2 * 0.5 * (total - 1 - math.log(total)) / math.log(2)
+    assert upper == pytest.approx(exact + slack, abs=0.02)
+    assert upper >= exact
+
+
+class Fixed(v.NoisyLayer):
+    """T = x + N(0, s²), against the prior N(0, I)."""
+
+    def __init__(self, std):
+        super().__init__()
+        self.std = nn.Parameter(torch.tensor(float(std)))
+
+    def forward(self, x):
+        self.kl = v.kl_standard_normal(x, (2 * self.std.log()).expand_as(x))
+        return x + self.std * torch.randn_like(x) if self.adds_noise() else x
+
+
+def test_measure_bounds_a_known_channel():
+    """Y = ±1 equally likely, T = Y + N(0, 1), the decoder is the true posterior: I(T;Y) by integration."""
+    decoder = nn.Linear(1, 2)
+    with torch.no_grad():
+        decoder.weight.copy_(torch.tensor([[-1.0], [1.0]]))
+        decoder.bias.zero_()
+    y = torch.arange(40_000) % 2
+    model = nn.Sequential(Fixed(1.0), decoder)
+    got = v.measure(model, (2.0 * y - 1)[:, None], y, draws=4)
+    mixture = lambda t: 0.5 * (stats.norm.pdf(t, 1) + stats.norm.pdf(t, -1))  # noqa: E731
+    h_t = integrate.quad(lambda t: -mixture(t) * math.log2(mixture(t)), -12, 12)[0]
+    exact = h_t - 0.5 * math.log2(2 * math.pi * math.e)
+    assert got.i_ty_lower == pytest.approx(exact, abs=0.01)
+    assert got.i_tx_upper == pytest.approx(0.5 / math.log(2), abs=1e-5)  # KL(N(±1, 1) ‖ N(0, 1)) = ½ nat
+    assert got.i_tx_upper >= got.i_ty_lower
+    assert got.accuracy == 1.0
+
+
+def test_measure_without_a_bounding_layer_says_infinity():
+    model = nn.Sequential(v.InformationDropout(3, 4, activation="relu"), nn.Linear(4, 2))
+    assert v.measure(model, torch.randn(10, 3), torch.arange(10) % 2).i_tx_upper == math.inf
+
+
+def test_nuisance_information_reads_what_is_there_and_nothing_else():
+    rng = np.random.default_rng(0)
+    n = rng.integers(4, size=4000)
+    t = np.eye(4)[n] @ rng.normal(size=(4, 6)) * 3 + rng.normal(size=(4000, 6)) * 0.1
+    half = slice(0, 2000), slice(2000, None)
+    seen = v.nuisance_information(t[half[0]], n[half[0]], t[half[1]], n[half[1]])
+    assert seen == pytest.approx(2.0, abs=0.06)
+    free = rng.integers(4, size=4000)
+    assert abs(v.nuisance_information(t[half[0]], free[half[0]], t[half[1]], free[half[1]])) < 0.02
+
+
+def test_nuisance_information_stays_below_the_exact_value():
+    """N = ±1, T = N + N(0, 1): the probe comes close to the integral of the previous test, from below."""
+    rng = np.random.default_rng(1)
+    n = rng.integers(2, size=20_000)
+    t = (2 * n - 1 + rng.normal(size=20_000))[:, None]
+    got = v.nuisance_information(t[:10_000], n[:10_000], t[10_000:], n[10_000:])
+    assert got == pytest.approx(0.4859, abs=0.03)
+
+
+# ------------------------------------------------------------------ training
+
+
+def two_blobs(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(2, size=n)
+    return (rng.normal(size=(n, 4)) + 2.5 * (2 * y - 1)[:, None]).astype(np.float32), y
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(v.GaussianEncoder(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), 8, 2), nn.Linear(2, 2))
+
+
+def test_train_lowers_the_rate_as_beta_grows_and_repeats_itself():
+    x, y = two_blobs()
+    rates = []
+    for beta in (0.0, 0.1, 10.0):
+        model = small()
+        history = v.train(model, x, y, beta=beta, epochs=15, lr=1e-2)
+        rates.append(v.measure(model, x, y).i_tx_upper)
+    assert rates[0] > rates[1] > rates[2]
+    assert rates[2] < 0.1
+    again = small()
+    assert v.train(again, x, y, beta=10.0, epochs=15, lr=1e-2) == history
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_train_leaves_the_callers_random_state_alone():
+    x, y = two_blobs(64)
+    model = small()
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    v.train(model, x, y, epochs=1)
+    v.measure(model, x, y)
+    v.codes(model, x)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_warm_up_reaches_beta_and_stays():
+    schedule = v.warm_up(0.4, 4)
+    assert [schedule(e) for e in (0, 2, 4, 9)] == pytest.approx([0.0, 0.2, 0.4, 0.4])
+    x, y = two_blobs(64)
+    history = v.train(small(), x, y, beta=schedule, epochs=6)
+    assert history.beta == pytest.approx((0.0, 0.1, 0.2, 0.3, 0.4, 0.4))
+    assert len(history.rate) == 6
+
+
+def test_lagrangian_is_cross_entropy_plus_beta_kl():
+    logits, y, kl = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1]), torch.rand(5)
+    expected = -(logits.log_softmax(1)[range(5), y]).mean() + 0.3 * kl.mean()
+    torch.testing.assert_close(v.lagrangian(logits, y, kl, 0.3), expected)
+
+
+def test_codes_are_samples_around_the_mean():
+    model = small()
+    x = np.repeat(two_blobs(4)[0], 3000, axis=0)
+    t = v.codes(model, x).reshape(4, 3000, 2)
+    mean, log_var = model[0].distribution(torch.tensor(x[::3000]))
+    np.testing.assert_allclose(t.mean(1), mean.detach(), atol=0.1)
+    np.testing.assert_allclose(t.var(1), log_var.exp().detach(), rtol=0.15)
+    assert v.codes(model, x[:10], draws=3).shape == (30, 2)
+
+
+# ------------------------------------------------------------------ capacity
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.11, 0.5])
+def test_capacity_of_the_binary_symmetric_channel(flip):
+    h = stats.entropy([flip, 1 - flip], base=2)
+    assert v.capacity([[1 - flip, flip], [flip, 1 - flip]]) == pytest.approx(1 - h, abs=1e-7)
+
+
+def test_capacity_of_erasure_and_z_channels():
+    erasure = 0.7 * np.eye(4, 5)
+    erasure[:, 4] = 0.3
+    assert v.capacity(erasure) == pytest.approx(0.7 * 2, abs=1e-7)
+    assert v.capacity([[1, 0], [0.5, 0.5]]) == pytest.approx(math.log2(5 / 4), abs=1e-7)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000))
+def test_no_input_beats_the_capacity(seed):
+    rng = np.random.default_rng(seed)
+    rows, p = rng.dirichlet(np.ones(4), size=3), rng.dirichlet(np.ones(3))
+    joint = p[:, None] * rows
+    mi = stats.entropy(joint.ravel(), np.outer(p, joint.sum(0)).ravel(), base=2)
+    assert mi <= v.capacity(rows, tol=1e-7) + 1e-6
+
+
+# ------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: v.train(small(), *two_blobs(), beta=-0.1), ["beta", "-0.1", "≥ 0"]),
+        (lambda: v.train(small(), *two_blobs(), beta=lambda e: float("nan")), ["beta", "nan"]),
+        (lambda: v.lagrangian(torch.zeros(1, 2), torch.tensor([0]), torch.zeros(1), -1.0), ["beta", "-1"]),
+        (lambda: v.train(small(), np.zeros((8, 5)), np.zeros(8, int)), ["model", "(8, 5)", "do not fit"]),
+        (lambda: v.train(small(), two_blobs(8)[0], np.arange(8)), ["labels", "0 … 7", "0 … 1"]),
+        (lambda: v.train(small(), two_blobs(8)[0], np.full(8, -1)), ["labels", "-1"]),
+        (lambda: v.train(small(), two_blobs(8)[0], np.zeros(8)), ["labels", "integers"]),
+        (lambda: v.train(small(), two_blobs(8)[0], np.zeros(7, int)), ["labels", "(7,)"]),
+        (lambda: v.train(small(), np.full((8, 4), np.nan), np.zeros(8, int)), ["inputs", "finite"]),
+        (lambda: v.train(nn.Linear(4, 2), *two_blobs(), beta=0.1), ["noisy layer", "beta"]),
+        (lambda: v.GaussianEncoder(nn.Linear(4, 8), 7, 2)(torch.zeros(3, 4)), ["body", "(3, 8)", "=7"]),
+        (lambda: v.GaussianEncoder(nn.Identity(), 4, 0), ["latent", "0"]),
+        (lambda: v.InformationDropout(4, 2, activation="tanh"), ["activation", "'tanh'", "softplus"]),
+        (lambda: v.InformationDropout(4, 2, max_alpha=-1), ["max_alpha", "-1"]),
+        (lambda: v.InformationDropout(4, 2)(torch.zeros(3, 5)), ["inputs", "(3, 5)"]),
+        (lambda: v.kl_standard_normal(torch.zeros(2, 3), torch.zeros(2)), ["mean", "(2, 3)", "(2,)"]),
+        (lambda: v.rate(nn.Linear(2, 2)), ["model", "noisy layer"]),
+        (lambda: v.capacity([[0.5, 0.6]]), ["channel", "sum 1"]),
+        (lambda: v.nuisance_information(PAIRS, ZEROS, np.zeros((9, 3)), ZEROS), ["codes", "(9, 3)"]),
+        (lambda: v.nuisance_information(PAIRS, ZEROS, PAIRS, ZEROS + 1), ["test_nuisance"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_words(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    for word in words:
+        assert word in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_divergence_names_epoch_and_layer():
+    x, y = two_blobs()
+    with pytest.raises(v.DivergedError, match=r"epoch \d+: layer '") as error:
+        v.train(small(), x, y, epochs=30, lr=1e18)
+    assert isinstance(error.value, ValueError)
