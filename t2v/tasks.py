@@ -1,11 +1,12 @@
 """Tasks: labelled images from the offline library, from folders, from torchvision, and made from other tasks.
 
-A :class:`Task` is what the rest of the package embeds, compares and ranks. The offline library needs no network:
-its pixels come from fonts and pictures inside packages that are installed anyway (see :mod:`t2v.catalogue`).
-Images are kept as one array of bytes, ``n · size² · 3`` of them: 12 KiB an image at 64 pixels, 147 KiB at 224.
+A :class:`Task` is what the rest of the package embeds, compares and ranks. The offline library needs no
+network: its pixels come from fonts and pictures inside packages that are installed anyway (see
+:mod:`t2v.catalogue`). Images are kept as one array of bytes, ``n · size² · 3`` of them: 12 KiB an image at
+64 pixels, 147 KiB at 224.
 
-Rendered tasks are kept in the folder :func:`cache_dir`; each file carries a checksum, and a damaged one is drawn
-anew. Importing this module imports neither torch nor the libraries that hold the pictures.
+Rendered tasks are kept in the folder :func:`cache_dir`; each file carries a checksum, and a damaged one is
+drawn anew. Importing this module imports neither torch nor the libraries that hold the pictures.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-# ----------------------------------------------------------------------------------------------------- types
+# ------------------------------------------------------------------------------------------------------ types
 @dataclass(frozen=True, eq=False)
 class ArrayDataset:
     """A map-style dataset over arrays, with ``len(d)`` and ``d[i] -> (image, label)``.
@@ -94,7 +95,7 @@ class Task:
     train: ArrayDataset
     test: ArrayDataset
     classes: tuple[str, ...]
-    taxonomy: tuple[str, ...] = field(default=())
+    taxonomy: tuple[str, ...] = ()
     source: str = ""
     licence: str = ""
 
@@ -120,14 +121,15 @@ class Task:
         )
 
 
-# ------------------------------------------------------------------------------------------- offline library
+# -------------------------------------------------------------------------------------------- offline library
 def names(library: str = "offline", family: str | None = None) -> list[str]:
     """Return the names of a library's tasks, family by family.
 
     Parameters
     ----------
     library : str
-        ``"offline"``, the only one there is. (Folders and torchvision's data sets have functions of their own.)
+        ``"offline"``, the only one there is. (Folders and torchvision's data sets have functions of their
+        own.)
     family : str, optional
         Only the tasks of this family; see :func:`families`.
     """
@@ -170,8 +172,8 @@ def load(
 ) -> Task:
     """Load a task of the offline library, drawing it unless it is in the cache.
 
-    The same arguments give the same pixels, bit by bit, whatever was loaded before. The test set does not depend
-    on ``train``, except where the images of a finite source run short.
+    The same arguments give the same pixels, bit by bit, whatever was loaded before. The test set does not
+    depend on ``train``, except where the images of a finite source run short.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ def _check_int(argument: str, value: Any, least: int) -> None:
         raise ValueError(f"{argument}: must be at least {least}, not {value}")
 
 
-# ----------------------------------------------------------------------------------------------------- cache
+# ------------------------------------------------------------------------------------------------------ cache
 def cache_dir() -> Path:
     """Return the folder of rendered tasks: ``$T2V_CACHE``, or ``t2v`` in the user's cache folder."""
     chosen = os.environ.get("T2V_CACHE")
@@ -279,7 +281,8 @@ def _store(key: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, sha256=np.array(_digest(text, arrays)), **arrays)
+            members: dict[str, Any] = {"sha256": np.array(_digest(text, arrays)), **arrays}
+            np.savez(file, **members)
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
@@ -287,3 +290,413 @@ def _store(key: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+
+
+# --------------------------------------------------------------------------------------------- from elsewhere
+def from_folder(
+    path: str | os.PathLike[str],
+    size: int = 64,
+    train: float | int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    *,
+    name: str | None = None,
+    taxonomy: tuple[str, ...] = (),
+    source: str = "",
+    licence: str = "",
+) -> Task:
+    """Load a task from a folder of images with one sub-folder a class.
+
+    A folder that holds ``train`` and ``test`` (or ``val``, ``valid``, ``validation``), each with the same
+    classes as sub-folders, keeps that division; any other is divided at random, class by class. Sub-folders
+    of a class are searched too; hidden files, and files with other endings than
+    :data:`t2v.external.SUFFIXES`, are passed over. All chosen images are read at once: ``n · size² · 3``
+    bytes.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    size : int
+        Side of the squares into which the images are brought: shorter side to ``size``, then the middle.
+    train : float or int, optional
+        A share of each class (0 < share < 1), or a number of images in all. By default 0.6 of each class, or
+        all of the folder's own training set.
+    test : int, optional
+        A number of test images in all; by default all that are left, or all of the folder's own test set.
+    seed : int
+        Seed of the choice.
+    name, taxonomy, source, licence : optional
+        As in :class:`Task`; the name is the folder's by default, the source its path.
+
+    Raises
+    ------
+    ValueError
+        If the folder or a class is missing or empty, has one class, a class has fewer than two images (where
+        the folder is divided here), there are fewer images than asked for, or an image cannot be read. The
+        message names the culprit.
+    """
+    from t2v import external
+
+    folder = Path(path).expanduser()
+    _check_int("size", size, 1)
+    _check_int("seed", seed, 0)
+    _check_share(train)
+    if test is not None:
+        _check_int("test", test, 1)
+    own = external.split_folders(folder) if folder.is_dir() else None
+    if own is None:
+        classes, files, parts = _divide(external.scan(folder), train, test, seed)
+    else:
+        classes, files, parts = _own_division(own, train, test, seed)
+    first, second = (
+        ArrayDataset(external.read_all([files[0][i] for i in rows], size), files[1][rows]) for rows in parts
+    )
+    name = name or folder.resolve().name
+    return Task(name, first, second, classes, taxonomy, source or str(folder), licence)
+
+
+_Files = tuple[list[Path], NDArray[np.int64]]
+_Rows = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def _check_share(train: float | int | None) -> None:
+    if isinstance(train, float):
+        if not 0 < train < 1:
+            raise ValueError(
+                f"train: a share must lie strictly between 0 and 1, not {train}; a number must be an int"
+            )
+    elif train is not None:
+        _check_int("train", train, 1)
+
+
+def _flatten(files: dict[str, list[Path]]) -> _Files:
+    labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files.values()])
+    return [path for paths in files.values() for path in paths], labels.astype(np.int64)
+
+
+def _divide(
+    files: dict[str, list[Path]], train: float | int | None, test: int | None, seed: int
+) -> tuple[tuple[str, ...], _Files, _Rows]:
+    """Divide the files of each class at random; with a share, every class is in both sets."""
+    from t2v.rendering import choose, stream
+
+    for label, paths in files.items():
+        if len(paths) < 2:
+            raise ValueError(
+                f"path: the class {label!r} has 1 image; at least 2 are needed, to train and to test"
+            )
+    paths, labels = _flatten(files)
+    rng = stream(seed, "folder")
+    if isinstance(train, int):
+        rest = len(labels) - train if test is None else test
+        _check_supply("train, test", train + max(rest, 1), len(labels), "the folder")
+        return tuple(files), (paths, labels), choose(labels, train, rest, rng)
+    share = 0.6 if train is None else train
+    order = [rng.permutation(np.flatnonzero(labels == c)) for c in range(len(files))]
+    cuts = [min(max(1, round(share * len(rows))), len(rows) - 1) for rows in order]
+    first = np.concatenate([rows[:cut] for rows, cut in zip(order, cuts, strict=True)])
+    second = np.concatenate([rows[cut:] for rows, cut in zip(order, cuts, strict=True)])
+    if test is not None:
+        _check_supply("test", test, len(second), "what is left of the folder")
+        second = second[choose(labels[second], 0, test, rng)[1]]
+    return tuple(files), (paths, labels), (rng.permutation(first), rng.permutation(second))
+
+
+def _own_division(
+    folders: tuple[Path, Path], train: float | int | None, test: int | None, seed: int
+) -> tuple[tuple[str, ...], _Files, _Rows]:
+    """Keep the division that the folder has, and choose from each part as many images as were asked for."""
+    from t2v import external
+    from t2v.rendering import choose, stream
+
+    if isinstance(train, float):
+        raise ValueError(
+            f"train: {folders[0].parent} has its own training and test sets; give a number, not a share"
+        )
+    sets = [external.scan(folder) for folder in folders]
+    if odd := set(sets[0]) ^ set(sets[1]):
+        raise ValueError(
+            f"path: the class {sorted(odd)[0]!r} is in only one of {folders[0]} and {folders[1]}"
+        )
+    (paths, labels), (more, others) = _flatten(sets[0]), _flatten(sets[1])
+    rows = []
+    for part, have, asked in (("train", labels, train), ("test", others, test)):
+        n = len(have) if asked is None else asked
+        _check_supply(part, n, len(have), f"the folder's {part} set")
+        rows.append(choose(have, n, 0, stream(seed, "folder", part))[0])
+    return tuple(sets[0]), (paths + more, np.concatenate([labels, others])), (rows[0], rows[1] + len(labels))
+
+
+def _check_supply(argument: str, asked: int, there: int, where: str) -> None:
+    if asked > there:
+        raise ValueError(f"{argument}: {asked:,} images were asked for, but {where} has {there:,}")
+
+
+def from_torchvision(
+    name: str,
+    root: str | os.PathLike[str],
+    classes: Sequence[str | int] | None = None,
+    download: bool = False,
+    *,
+    size: int = 64,
+    train: int | None = 600,
+    test: int | None = 400,
+    seed: int = 0,
+    **options: Any,
+) -> Task:
+    """Load a task from one of torchvision's classification data sets.
+
+    Training and test images come from the data set's own parts (``train`` and ``test``, or ``val`` where the
+    test labels are secret); a data set without parts is divided at random. Some formats (CIFAR) are pickles,
+    which torchvision opens itself, and only if their MD5 sum is the published one; no other pickle is ever
+    opened.
+
+    Parameters
+    ----------
+    name : str
+        The class's name in ``torchvision.datasets``, in upper or lower case: ``"CIFAR10"``, ``"dtd"``.
+    root : path
+        The folder of the data set's files, as torchvision takes it.
+    classes : sequence of str or int, optional
+        Keep only these classes, in this order.
+    download : bool
+        Whether torchvision may download the files. Nothing is downloaded otherwise.
+    size, seed : int
+        As in :func:`load`.
+    train, test : int or None
+        Number of images; None for all.
+    **options
+        Passed on to the data set, for instance ``split="letters"`` of EMNIST.
+
+    Raises
+    ------
+    ValueError
+        If torchvision has no such data set (the message lists the nearest), its files are missing (where they
+        belong, how to get them), it does not give one class an image, or it has fewer images than asked for.
+    RuntimeError
+        If a download fails.
+    """
+    from t2v import external
+
+    _check_int("size", size, 1)
+    _check_int("seed", seed, 0)
+    for argument, n in (("train", train), ("test", test)):
+        if n is not None:
+            _check_int(argument, n, 1)
+    kind = external.find_dataset(name)
+    parts = external.open_dataset(kind, Path(root).expanduser(), download, options)
+    labels = [external.dataset_labels(part) for part in parts]
+    known = external.dataset_classes(parts[0], int(max(y.max() for y in labels)) + 1)
+    kept = list(range(len(known))) if classes is None else _class_numbers(classes, known)
+    pools = [np.flatnonzero(np.isin(y, kept)) for y in labels]
+    renamed = [_renumber(y[rows], kept) for y, rows in zip(labels, pools, strict=True)]
+    chosen = _choose_parts(renamed, train, test, seed, kind.__name__)
+    datasets = []
+    for k, rows in enumerate(chosen):
+        which = min(k, len(parts) - 1)
+        images = external.dataset_images(parts[which], pools[which][rows], size)
+        datasets.append(ArrayDataset(images, renamed[which][rows]))
+    return Task(
+        name=f"torchvision-{kind.__name__}",
+        train=datasets[0],
+        test=datasets[1],
+        classes=tuple(known[c] for c in kept),
+        source=f"torchvision.datasets.{kind.__name__}",
+        licence="see the data set's own terms",
+    )
+
+
+def _choose_parts(
+    labels: list[NDArray[np.int64]], train: int | None, test: int | None, seed: int, name: str
+) -> _Rows:
+    """Choose rows from one pool for both sets, or from a pool for each."""
+    from t2v.rendering import choose, stream
+
+    if len(labels) == 1:
+        total = len(labels[0])
+        if train is None:
+            train = round(0.6 * total) if test is None else total - test
+        test = total - train if test is None else test
+        _check_supply("train, test", max(train, 1) + max(test, 1), total, name)
+        return choose(labels[0], train, test, stream(seed, name))
+    rows = []
+    for part, have, asked in (("train", labels[0], train), ("test", labels[1], test)):
+        n = len(have) if asked is None else asked
+        _check_supply(part, n, len(have), f"the {part} part of {name}")
+        rows.append(choose(have, n, 0, stream(seed, name, part))[0])
+    return rows[0], rows[1]
+
+
+# ------------------------------------------------------------------------------------------- from other tasks
+def _class_numbers(classes: Sequence[str | int], known: Sequence[str]) -> list[int]:
+    """Turn names or numbers of classes into numbers, in the order given."""
+    if isinstance(classes, str):
+        raise TypeError(f"classes: give a sequence of names or numbers, not the string {classes!r}")
+    numbers = []
+    for c in classes:
+        if isinstance(c, str) and c not in known:
+            near = difflib.get_close_matches(c, known, n=3, cutoff=0.5) or list(known[:8])
+            raise ValueError(f"classes: no class {c!r}; near: {', '.join(map(repr, near))}")
+        number = list(known).index(c) if isinstance(c, str) else int(c)
+        if not 0 <= number < len(known):
+            raise ValueError(f"classes: no class {number}; accepted: 0 … {len(known) - 1}, or names")
+        numbers.append(number)
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+        raise ValueError(f"classes: at least two different ones are needed, not {list(classes)!r}")
+    return numbers
+
+
+def _renumber(labels: NDArray[np.int64], kept: list[int]) -> NDArray[np.int64]:
+    new = np.full(max(int(labels.max(initial=0)), *kept) + 1, -1, np.int64)
+    new[kept] = np.arange(len(kept))
+    return new[labels]
+
+
+def subset(task: Task, classes: Sequence[str | int], name: str | None = None) -> Task:
+    """Return the task of telling only some classes apart, with the images that ``task`` has of them.
+
+    Parameters
+    ----------
+    task : Task
+    classes : sequence of str or int
+        Two classes or more, by name or number; they are numbered in this order.
+    name : str, optional
+        Of the new task; made from the classes by default.
+
+    Raises
+    ------
+    ValueError
+        If a class is unknown or repeated, or there are fewer than two.
+    """
+    kept = _class_numbers(classes, task.classes)
+    chosen = tuple(task.classes[c] for c in kept)
+    tag = "-".join(chosen)
+    if len(tag) > 24:
+        tag = f"{len(kept)}of{task.n_classes}-{hashlib.sha256(tag.encode()).hexdigest()[:6]}"
+
+    def part(data: ArrayDataset) -> ArrayDataset:
+        rows = np.flatnonzero(np.isin(data.labels, kept))
+        return ArrayDataset(data.images[rows], _renumber(data.labels[rows], kept))
+
+    return replace(
+        task, name=name or f"{task.name}-{tag}", train=part(task.train), test=part(task.test), classes=chosen
+    )
+
+
+def shuffle_labels(task: Task, seed: int, name: str | None = None) -> Task:
+    """Return the task with its labels dealt out anew, at random: nothing is left to learn but by heart.
+
+    Training and test labels are permuted each among themselves, so the numbers of each class stay what they
+    were.
+
+    Parameters
+    ----------
+    task : Task
+    seed : int
+        Seed of the permutation.
+    name : str, optional
+        Of the new task; ``"<name>-shuffled"`` by default.
+    """
+    from t2v.rendering import stream
+
+    _check_int("seed", seed, 0)
+
+    def part(data: ArrayDataset, word: str) -> ArrayDataset:
+        return ArrayDataset(data.images, stream(seed, task.name, "shuffle", word).permutation(data.labels))
+
+    return replace(
+        task,
+        name=name or f"{task.name}-shuffled",
+        train=part(task.train, "train"),
+        test=part(task.test, "test"),
+    )
+
+
+# --------------------------------------------------------------------------------------------- tree and sheet
+def tree_distance(a: Task | str | Sequence[str], b: Task | str | Sequence[str]) -> int:
+    """Return the number of edges between two tasks in the tree of tasks.
+
+    A taxonomy is a path from the root; two tasks are joined through the last node that their paths share:
+    ``d = len(a) + len(b) − 2 · shared``. Greek and Latin lower case, for instance, are
+    ``(…, greek, lower)`` and ``(…, greek, old_italic, latin, lower)``: one step up to Greek, three down.
+    Zero means the same place, which different tasks may have.
+
+    Parameters
+    ----------
+    a, b : Task, str or sequence of str
+        Tasks, names of offline tasks, or paths.
+
+    Raises
+    ------
+    ValueError
+        If a task has no taxonomy, or a name is unknown.
+    """
+    first, second = _path(a), _path(b)
+    shared = 0
+    while shared < min(len(first), len(second)) and first[shared] == second[shared]:
+        shared += 1
+    return len(first) + len(second) - 2 * shared
+
+
+def _path(task: Task | str | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(task, str):
+        return _entry(task).taxonomy
+    path = task.taxonomy if isinstance(task, Task) else tuple(task)
+    if not path:
+        raise ValueError(f"tree_distance: {task!r} has no taxonomy")
+    return path
+
+
+def sheet(
+    names: Sequence[str | Task] | None = None, columns: int = 5, across: int = 6, down: int = 2, seed: int = 0
+) -> Figure:
+    """Draw a sheet of pictures: a few training images of each task, of as many classes as possible.
+
+    Parameters
+    ----------
+    names : sequence of str or Task, optional
+        The tasks; by default the whole offline library.
+    columns : int
+        Tasks side by side.
+    across, down : int
+        Images of a task, side by side and below one another.
+    seed : int
+        Seed of the offline tasks.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    chosen = globals()["names"]() if names is None else list(names)
+    for argument, value in (("columns", columns), ("across", across), ("down", down)):
+        _check_int(argument, value, 1)
+    if not chosen:
+        raise ValueError("names: empty; at least one task is needed")
+    columns = min(columns, len(chosen))
+    rows = -(-len(chosen) // columns)
+    height = 2.0 * down / across + 0.32
+    figure, axes = plt.subplots(rows, columns, figsize=(2.1 * columns, height * rows), squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, item in zip(axes.flat, chosen, strict=False):
+        task = (
+            load(item, train=across * down, test=1, seed=seed, cache=False) if isinstance(item, str) else item
+        )
+        axis.imshow(_mosaic(task.train, across, down), interpolation="antialiased")
+        axis.set_title(f"{task.name} ({task.n_classes})", fontsize=8, pad=2)
+    return figure
+
+
+def _mosaic(data: ArrayDataset, across: int, down: int) -> NDArray[np.uint8]:
+    """Put images of different classes into one picture, white where there are too few."""
+    # Sorting by how often a class was seen before brings one image of each class to the front.
+    seen = np.array([np.sum(data.labels[:i] == data.labels[i]) for i in range(len(data))])
+    rows = np.argsort(seen, kind="stable")[: across * down]
+    rows = rows[np.argsort(data.labels[rows], kind="stable")]
+    h, w = data.images.shape[1:3]
+    tiles = np.full((across * down, h, w, 3), 255, np.uint8)
+    tiles[: len(rows)] = data.images[rows]
+    return tiles.reshape(down, across, h, w, 3).swapaxes(1, 2).reshape(down * h, across * w, 3)
