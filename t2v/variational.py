@@ -701,9 +701,9 @@ def nuisance_information(
 ) -> float:
     """Lower-bound I(T;N) for a discrete nuisance N by what a probe can read: H(N) − H_{p,q}(N|T), in bits.
 
-    The probe (one hidden layer) is fitted on four fifths of the first pair, stopped early on the rest,
-    and scored on the second pair. Any probe gives a lower bound (Barber and Agakov 2003), a better
-    one a tighter bound: a small value means "this probe reads little", not "nothing is there". Slightly negative values mean 0.
+    The probe (one hidden layer) is fitted on four fifths of the first pair, stopped early on the rest, and
+    scored on the second pair. Any probe gives a lower bound (Barber and Agakov 2003), a better one a tighter
+    bound: a small value means "this probe reads little", not "nothing is there". Slightly negative means 0.
 
     Parameters
     ----------

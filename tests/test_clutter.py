@@ -72,7 +72,7 @@ def test_panel_probe_reads_the_background_from_the_pixels_and_nothing_from_the_s
 
 
 def test_sweep_rates_fall_as_beta_grows():
-    data = clutter.experiment(n=300, n_test=100, n_panel=24)
+    data = clutter.experiment(n=300, n_test=100, n_panel=80)
 
     def build():
         return nn.Sequential(variational.GaussianEncoder(nn.Linear(196, 32), 32, 4), nn.Linear(4, 10))
