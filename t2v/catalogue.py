@@ -282,13 +282,7 @@ _enter(
     SANS[:2],
 )
 #: How far a rank lies from the back of its suit's cards; the knight, 12, is left out.
-_RANKS = dict(
-    zip(
-        ["A", "2", "3", "4", "5", "6", "7", "8", "9", "10", "J", "Q", "K"],
-        (*range(1, 12), 13, 14),
-        strict=True,
-    )
-)
+_RANKS = {str(n): n for n in range(2, 11)} | {"A": 1, "J": 11, "Q": 13, "K": 14}
 _SUITS = {"spades": 0x1F0A0, "hearts": 0x1F0B0, "diamonds": 0x1F0C0, "clubs": 0x1F0D0}
 _enter(
     "card_suits",
@@ -436,89 +430,35 @@ def _photo(
     taxonomy: str,
     files: str,
     question: str,
-    classes: Iterable[str],
+    classes: str,
     sides: tuple[int, int],
     tile: int,
     **options: str | bool | float,
 ) -> None:
-    """Enter a task of patches; ``files`` are words, with the endings left out."""
-    paths = tuple(next(p for p in _CREDITS if p.startswith(word)) for word in files.split())
-    names = tuple(classes)
+    """Enter a task of patches; ``files`` (without their endings) and ``classes`` are lists of words."""
+    paths = tuple(next(path for path in _CREDITS if path.startswith(word)) for word in files.split())
+    names = tuple(classes.split())
     recipe = PatchRecipe(name, paths, question, len(names), sides, tile, **options)  # type: ignore[arg-type]
-    source = "patches of pictures inside scikit-image and scikit-learn: " + "; ".join(
-        _CREDITS[p][0] for p in paths
-    )
-    licence = "; ".join(dict.fromkeys(_CREDITS[p][1] for p in paths))
+    source = "scikit-image's and scikit-learn's " + "; ".join(_CREDITS[path][0] for path in paths)
+    licence = "; ".join(dict.fromkeys(_CREDITS[path][1] for path in paths))
     ENTRIES[name] = Entry(recipe, family, names, (*taxonomy.split("/"),), source, licence)
 
 
-_UPRIGHT = "astronaut camera chelsea china coffee flower motorcycle rocket"
-_THREE = ("few", "some", "many")
 _F = "photographs"
-_NAMES = "astronaut cat temple coffee flower galaxies tissue motorcycle retina rocket"
 _FILES = "astronaut chelsea china coffee flower hubble ihc motorcycle retina rocket"
-_photo(
-    "photographs", _F, "photographs/which/colour", _FILES, "source", _NAMES.split(), (40, 90), 100, detail=5
-)
-_NAMES = "brick cameraman cat temple coffee coins flower galaxies tissue moon motorcycle page retina"
+_NAMES = "astronaut cat temple coffee flower galaxies tissue motorcycle retina rocket"
+_photo("photographs", _F, "photographs/which/colour", _FILES, "source", _NAMES, (40, 90), 100, detail=5)
 _FILES = "brick camera chelsea china coffee coins flower hubble ihc moon motorcycle page retina"
-_photo(
-    "photographs_grey",
-    _F,
-    "photographs/which/grey",
-    _FILES,
-    "source",
-    _NAMES,
-    (32, 64),
-    75,
-    grey=True,
-    detail=5,
-)
-_photo(
-    "depth",
-    _F,
-    "photographs/depth",
-    "motorcycle",
-    "level",
-    ("far", "middle", "near"),
-    (40, 70),
-    80,
-    map="disparity",
-)
-_photo(
-    "coins",
-    _F,
-    "photographs/coins",
-    "coins",
-    "level",
-    ("ground", "edge", "coin"),
-    (24, 34),
-    48,
-    map="coin",
-    free=True,
-)
-_photo(
-    "page_turn",
-    _F,
-    "photographs/turn/page",
-    "page",
-    "turn",
-    ("0", "90", "180", "270"),
-    (40, 60),
-    64,
-    detail=20,
-)
-_photo(
-    "photo_turn",
-    _F,
-    "photographs/turn/scene",
-    _UPRIGHT,
-    "turn",
-    ("0", "90", "180", "270"),
-    (100, 140),
-    140,
-    detail=25,
-)
+_NAMES = "brick cameraman cat temple coffee coins flower galaxies tissue moon motorcycle page retina"
+_GREY: dict[str, bool | float] = {"grey": True, "detail": 5}
+_photo("photographs_grey", _F, "photographs/which/grey", _FILES, "source", _NAMES, (32, 64), 75, **_GREY)
+_DEPTHS, _COINS = "far middle near", "ground edge coin"
+_photo("depth", _F, "photographs/depth", "motorcycle", "level", _DEPTHS, (40, 70), 80, map="disparity")
+_photo("coins", _F, "photographs/coins", "coins", "level", _COINS, (24, 34), 48, map="coin", free=True)
+_UPRIGHT = "astronaut camera chelsea china coffee flower motorcycle rocket"
+_TURNS = "0 90 180 270"
+_photo("page_turn", _F, "photographs/turn/page", "page", "turn", _TURNS, (40, 60), 64, detail=20)
+_photo("photo_turn", _F, "photographs/turn/scene", _UPRIGHT, "turn", _TURNS, (100, 140), 140, detail=25)
 ENTRIES["faces"] = Entry(
     FaceRecipe("faces"),
     _F,
@@ -528,38 +468,18 @@ ENTRIES["faces"] = Entry(
     "LFW: free for research (G. Huang et al.)",
 )
 _F = "science"
-_photo("histology", _F, "science/tissue", "ihc", "level", _THREE, (40, 64), 64, map="stain", free=True)
-_photo("retina", _F, "science/retina", "retina", "level", _THREE, (90, 130), 140, map="vessels", free=True)
-_photo("galaxies", _F, "science/sky", "hubble", "level", _THREE, (60, 90), 100, map="light", free=True)
+_AMOUNTS = "few some many"
+_photo("histology", _F, "science/tissue", "ihc", "level", _AMOUNTS, (40, 64), 64, map="stain", free=True)
+_photo("retina", _F, "science/retina", "retina", "level", _AMOUNTS, (90, 130), 140, map="vessels", free=True)
+_photo("galaxies", _F, "science/sky", "hubble", "level", _AMOUNTS, (60, 90), 100, map="light", free=True)
 _F = "textures"
-_TEXTURES = "brick grass gravel"
-_photo(
-    "textures",
-    _F,
-    "textures/material",
-    _TEXTURES,
-    "source",
-    _TEXTURES.split(),
-    (24, 60),
-    64,
-    grey=True,
-    free=True,
-)
-_photo(
-    "texture_zoom",
-    _F,
-    "textures/zoom",
-    _TEXTURES,
-    "zoom",
-    ("1", "2", "4"),
-    (90, 128),
-    128,
-    grey=True,
-    free=True,
-)
+_TEXTURES, _ZOOMS = "brick grass gravel", "1 2 4"
+_FREE = {"grey": True, "free": True}
+_photo("textures", _F, "textures/material", _TEXTURES, "source", _TEXTURES, (24, 60), 64, **_FREE)
+_photo("texture_zoom", _F, "textures/zoom", _TEXTURES, "zoom", _ZOOMS, (90, 128), 128, **_FREE)
 _F = "image quality"
-_FOUR = ("none", "slight", "strong", "severe")
-_photo("photo_blur", _F, "quality/blur", _UPRIGHT, "blur", _FOUR, (64, 120), 120, detail=20)
-_photo("photo_noise", _F, "quality/noise", _UPRIGHT, "noise", _FOUR, (64, 120), 120, detail=20)
-_photo("photo_jpeg", _F, "quality/jpeg", _UPRIGHT, "jpeg", _FOUR, (64, 120), 120, detail=20)
-_photo("photo_zoom", _F, "quality/zoom", _UPRIGHT, "zoom", ("1", "2", "4"), (100, 140), 140, detail=25)
+_SPOILT = "none slight strong severe"
+_photo("photo_blur", _F, "quality/blur", _UPRIGHT, "blur", _SPOILT, (64, 120), 120, detail=20)
+_photo("photo_noise", _F, "quality/noise", _UPRIGHT, "noise", _SPOILT, (64, 120), 120, detail=20)
+_photo("photo_jpeg", _F, "quality/jpeg", _UPRIGHT, "jpeg", _SPOILT, (64, 120), 120, detail=20)
+_photo("photo_zoom", _F, "quality/zoom", _UPRIGHT, "zoom", _ZOOMS, (100, 140), 140, detail=25)

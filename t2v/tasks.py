@@ -696,7 +696,8 @@ def _mosaic(data: ArrayDataset, across: int, down: int) -> NDArray[np.uint8]:
     seen = np.array([np.sum(data.labels[:i] == data.labels[i]) for i in range(len(data))])
     rows = np.argsort(seen, kind="stable")[: across * down]
     rows = rows[np.argsort(data.labels[rows], kind="stable")]
-    h, w = data.images.shape[1:3]
+    gap = max(1, data.images.shape[1] // 32)
+    h, w = data.images.shape[1] + gap, data.images.shape[2] + gap
     tiles = np.full((across * down, h, w, 3), 255, np.uint8)
-    tiles[: len(rows)] = data.images[rows]
+    tiles[: len(rows), gap:, gap:] = data.images[rows]
     return tiles.reshape(down, across, h, w, 3).swapaxes(1, 2).reshape(down * h, across * w, 3)
