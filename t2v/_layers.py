@@ -1,0 +1,419 @@
+r"""Per-sample squared gradients of a layer's weights, from its input and the gradient at its output.
+
+For sample :math:`n` a layer that multiplies (Linear, convolution) has the weight gradient
+:math:`G_n = g_n X_n^\top`, with :math:`g_n` ``(out, positions)`` the gradient at the output and :math:`X_n`
+``(fan_in, positions)`` the input patches. What is wanted is :math:`\sum_n G_n \odot G_n`, or its sum over each row
+(filter). Three routes give the row sums; the cheapest is taken, by counting multiplications:
+
+* one position: :math:`\|g x^\top\|^2` factorises into :math:`g^2 \|x\|^2`;
+* few positions: :math:`\|g_{n,o} X_n^\top\|^2 = g_{n,o} K_n g_{n,o}^\top` through the Gram matrix :math:`K_n = X_n^\top X_n`;
+* otherwise: the product itself, squared.
+
+:mod:`t2v.fisher` is the public side of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn import grad
+
+Hooks = list[torch.utils.hooks.RemovableHandle]
+
+#: Per-sample gradients are made in chunks of at most this many numbers.
+CHUNK = 2**23
+
+
+class Captured:
+    """A layer's input during one forward pass, and the edge of the graph at its output."""
+
+    edge: Any  # torch.autograd.graph.GradientEdge, which older torch versions do not export for typing
+
+    def __init__(self, module: Any, x: Tensor, name: str) -> None:
+        self.module, self.x, self.name = module, x, name
+        self.version = x._version
+        self.shape: torch.Size = x.shape
+
+    def attach(self, out: Tensor) -> Tensor:
+        """Keep the edge of the graph at ``out`` (starting one if need be), and return what goes on through the network."""
+        self.shape = out.shape
+        if not out.requires_grad:
+            # clone, so that an in-place activation behind it may overwrite it
+            leaf = out.detach().requires_grad_()
+            self.edge = torch.autograd.graph.get_gradient_edge(leaf)
+            return leaf.clone()
+        # The edge stays that of the value before an in-place operation on ``out``.
+        self.edge = torch.autograd.graph.get_gradient_edge(out)
+        return out
+
+    def squares(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        """Return parameter name → squares; see :func:`t2v.fisher._stream` for ``pool``."""
+        if self.x._version != self.version:
+            raise ValueError(f"layer {self.name!r}: its input is overwritten in place later on; make that operation out-of-place")
+        return {
+            key: value
+            for key, value in self.contract(g, pool).items()
+            if getattr(self.module, key, None) is not None
+        }
+
+    def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def expected(self) -> Tensor:
+        """Recompute the output from ``x``, to make sure that a subclass computes what this handler thinks."""
+        raise NotImplementedError
+
+
+def _reduce(per_sample: Tensor, pool: str | None, fan: int = 1) -> Tensor:
+    """Reduce per-sample gradients ``(n, …)`` of a parameter without fan-in (bias, norm): square, then sum."""
+    squares = per_sample.square()
+    if pool == "sample":
+        return squares.flatten(1).sum(1)
+    return squares.sum(0) / fan
+
+
+def _reduce_rows(rows: Tensor, pool: str | None, fan: int) -> Tensor:
+    """Reduce per-sample squared row norms ``(n, out)``."""
+    return rows.sum(1) if pool == "sample" else rows.sum(0) / fan
+
+
+class Product(Captured):
+    """A layer that multiplies patches of its input by a matrix: Linear and the convolutions."""
+
+    def patches(self) -> Tensor:
+        """Return the input as ``(n, groups, fan_in, positions)``."""
+        raise NotImplementedError
+
+    def gradient(self, g: Tensor) -> Tensor:
+        """Return the output gradient as ``(n, groups, out per group, positions)``."""
+        raise NotImplementedError
+
+    def products(self, g: Tensor) -> Iterator[Tensor]:
+        """Yield the weight gradients g Xᵀ ``(chunk, groups, out, fan_in)`` of chunks of samples."""
+        x = self.cached("patches", self.patches)
+        size = self.chunk()
+        for gs, xs in zip(g.split(size), x.split(size), strict=True):
+            yield gs @ xs.mT
+
+    def chunk(self) -> int:
+        """How many samples' gradients may stand in memory together."""
+        return max(1, CHUNK // int(self.module.weight.numel()))
+
+    def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        g = self.gradient(g)
+        bias = _reduce(g.sum(3).flatten(1), pool)
+        if pool is None:
+            return {"weight": self.elementwise(g).reshape(self.module.weight.shape), "bias": bias}
+        fan = self.module.weight[0].numel()
+        return {"weight": _reduce_rows(self.row_norms(g).flatten(1), pool, fan), "bias": bias}
+
+    def elementwise(self, g: Tensor) -> Tensor:
+        """Sum over the samples of the squared weight gradients ``(groups, out, fan_in)``."""
+        if g.shape[3] == 1:  # (g xᵀ)² = g² (x²)ᵀ: no per-sample product is needed
+            squares = self.cached("squares", lambda: self.patches()[..., 0].square())
+            return torch.einsum("ngo,ngi->goi", g[..., 0].square(), squares)
+        return torch.stack([part.square().sum(0) for part in self.products(g)]).sum(0)
+
+    def row_norms(self, g: Tensor) -> Tensor:
+        """Squared norms ``(n, groups, out)`` of the rows of each sample's weight gradient."""
+        out, positions = g.shape[2:]
+        fan = self.module.weight[0].numel()
+        if positions == 1:
+            norms = self.cached("norms", lambda: self.patches().square().sum((2, 3)))
+            return g[..., 0].square() * norms[..., None]
+        if positions * (fan + out) < fan * out:
+            gram = self.cached("gram", lambda: _gram(self.patches()))
+            return ((g @ gram) * g).sum(3)
+        return torch.cat([torch.linalg.vector_norm(part, dim=3).square() for part in self.products(g)])
+
+    def cached(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """What depends on the input alone is made once for all backward passes."""
+        store: dict[str, Tensor] = self.__dict__.setdefault("store", {})
+        if key not in store:
+            store[key] = make()
+        return store[key]
+
+
+def _gram(x: Tensor) -> Tensor:
+    return x.mT @ x
+
+
+class LinearLayer(Product):
+    """``nn.Linear`` on ``(n, …, in)``: the axes between are positions."""
+
+    def patches(self) -> Tensor:
+        return self.x.reshape(len(self.x), 1, -1, self.x.shape[-1]).mT
+
+    def gradient(self, g: Tensor) -> Tensor:
+        return g.reshape(len(g), 1, -1, g.shape[-1]).mT
+
+    def expected(self) -> Tensor:
+        return F.linear(self.x, self.module.weight, self.module.bias)
+
+
+class ConvLayer(Product):
+    """``nn.Conv1d``, ``2d``, ``3d``, with any stride, dilation, groups and padding (also TensorFlow's "same")."""
+
+    @property
+    def pointwise(self) -> bool:
+        return all(k == s == 1 for k, s in zip(self.module.kernel_size, self.module.stride, strict=True))
+
+    def patches(self) -> Tensor:
+        m, x = self.module, self._padded()
+        if not self.pointwise:
+            x = F.unfold(x, m.kernel_size, dilation=m.dilation, stride=m.stride)
+        return x.reshape(len(x), m.groups, self.module.weight[0].numel(), -1)
+
+    def gradient(self, g: Tensor) -> Tensor:
+        return g.reshape(len(g), self.module.groups, g.shape[1] // self.module.groups, -1)
+
+    def elementwise(self, g: Tensor) -> Tensor:
+        if self._depthwise or not self._unfoldable:
+            return torch.stack([part.square().sum(0) for part in self.products(g)]).sum(0)
+        return super().elementwise(g)
+
+    def row_norms(self, g: Tensor) -> Tensor:
+        if self._depthwise or not self._unfoldable:
+            return torch.cat([torch.linalg.vector_norm(part, dim=3).square() for part in self.products(g)])
+        return super().row_norms(g)
+
+    def products(self, g: Tensor) -> Iterator[Tensor]:
+        """As in :class:`Product`; a chunk of samples is one grouped convolution, each sample a group of channels.
+
+        Unfolding every patch would cost several times the convolution's own time.
+        """
+        if self.pointwise:
+            yield from super().products(g)
+            return
+        x, m, size = self.cached("padded", self._padded), self.module, self.chunk()
+        few = g.shape[3] <= 10 * m.weight[0, 0].numel()
+        make = self._correlate if self._depthwise and few else self._weight_gradient
+        for xs, gs in zip(x.split(size), g.split(size), strict=True):
+            yield make(xs, gs).reshape(len(xs), m.groups, g.shape[2], -1)
+
+    @property
+    def _depthwise(self) -> bool:
+        return self.module.groups == self.module.in_channels > 1
+
+    @property
+    def _unfoldable(self) -> bool:
+        return self.pointwise or self.x.ndim == 4
+
+    def _weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
+        """The library's own weight gradient of a convolution whose groups are samples × groups."""
+        m, n = self.module, len(x)
+        weight_gradient = {3: grad.conv1d_weight, 4: grad.conv2d_weight, 5: grad.conv3d_weight}[x.ndim]
+        return weight_gradient(
+            x.reshape(1, -1, *x.shape[2:]),
+            (n * m.out_channels, *m.weight.shape[1:]),
+            g.reshape(1, -1, *self.shape[2:]),
+            stride=m.stride,
+            dilation=m.dilation,
+            groups=n * m.groups,
+        )
+
+    def _correlate(self, x: Tensor, g: Tensor) -> Tensor:
+        """The same for a depthwise convolution on a small map, where this is faster.
+
+        Each channel is correlated with its own output gradient; stride and dilation change places
+        (Rochette et al., 2019).
+        """
+        m = self.module
+        convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
+        channels = x.reshape(1, -1, *x.shape[2:])
+        kernels = g.reshape(-1, 1, *self.shape[2:])
+        out = convolve(channels, kernels, None, stride=m.dilation, dilation=m.stride, groups=channels.shape[1])
+        return out[(0, slice(None), *(slice(k) for k in m.kernel_size))]  # a stride may leave rows over at the end
+
+    def _padded(self) -> Tensor:
+        m = self.module
+        if type(m).forward in _PLAIN_FORWARDS:
+            mode = "constant" if m.padding_mode == "zeros" else m.padding_mode
+            pads = m._reversed_padding_repeated_twice if isinstance(m.padding, str) else _both_sides(m.padding)
+        else:  # TensorFlow's "same": the padding follows from the sizes, and the odd pixel goes to the end
+            mode, pads = "constant", self._same_padding()
+        return F.pad(self.x, pads, mode=mode) if any(pads) else self.x
+
+    def _same_padding(self) -> list[int]:
+        m, pads = self.module, []
+        sizes = zip(self.x.shape[2:], self.shape[2:], m.kernel_size, m.stride, m.dilation, strict=True)
+        for size, out, k, s, d in reversed(list(sizes)):
+            total = max(0, (out - 1) * s + d * (k - 1) + 1 - size)
+            pads += [total // 2, total - total // 2]
+        return pads
+
+    def expected(self) -> Tensor:
+        m = self.module
+        convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[self.x.ndim]
+        return convolve(self._padded(), m.weight, m.bias, m.stride, 0, m.dilation, m.groups)
+
+
+def _both_sides(padding: Sequence[int]) -> list[int]:
+    return [p for p in reversed(padding) for _ in range(2)]
+
+
+class BatchNormLayer(Captured):
+    """Batch norm with running statistics: an affine map of each channel."""
+
+    def normalised(self) -> Tensor:
+        m = self.module
+        if m.running_mean is None:
+            raise ValueError(
+                f"layer {self.name!r} ({type(m).__name__}) has no running statistics: it mixes the samples of a batch, so there"
+                " is no gradient of one sample"
+            )
+        return F.batch_norm(self.x, m.running_mean, m.running_var, None, None, False, 0.0, m.eps)
+
+    def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        g, x = g.flatten(2) if g.ndim > 2 else g[..., None], self.normalised()
+        x = x.flatten(2) if x.ndim > 2 else x[..., None]
+        return {"weight": _reduce((g * x).sum(2), pool), "bias": _reduce(g.sum(2), pool)}
+
+    def expected(self) -> Tensor:
+        m = self.module
+        return F.batch_norm(self.x, m.running_mean, m.running_var, m.weight, m.bias, False, 0.0, m.eps)
+
+
+class GroupNormLayer(BatchNormLayer):
+    """Group norm: statistics of each sample, an affine map of each channel."""
+
+    def normalised(self) -> Tensor:
+        return F.group_norm(self.x, self.module.num_groups, None, None, self.module.eps)
+
+    def expected(self) -> Tensor:
+        return F.group_norm(self.x, self.module.num_groups, self.module.weight, self.module.bias, self.module.eps)
+
+
+class LayerNormLayer(Captured):
+    """Layer norm over the last axes; or over the channel axis of ``(n, c, h, w)``, as some subclasses do."""
+
+    def _last(self, t: Tensor) -> Tensor:
+        """Move the channel axis to the end for a channels-first subclass."""
+        first = type(self.module).forward is not nn.LayerNorm.forward and t.ndim == 4
+        return t.permute(0, 2, 3, 1) if first and t.shape[1] == self.module.normalized_shape[0] else t
+
+    def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        m = self.module
+        g, x = self._last(g), F.layer_norm(self._last(self.x), m.normalized_shape, None, None, m.eps)
+        shape = (len(g), -1, *m.normalized_shape)
+        return {
+            "weight": _reduce((g * x).reshape(shape).sum(1), pool),
+            "bias": _reduce(g.reshape(shape).sum(1), pool),
+        }
+
+    def expected(self) -> Tensor:
+        m, x = self.module, self._last(self.x)
+        y = F.layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps)
+        return y.permute(0, 3, 1, 2) if x is not self.x else y
+
+
+class EmbeddingLayer(Captured):
+    """``nn.Embedding`` on integer ``(n, …)``; a filter is a column of the table (an output channel)."""
+
+    def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        m, n = self.module, len(self.x)
+        rows, sample, sums = self._per_sample_rows(g.reshape(n, -1, m.embedding_dim))
+        squares = sums.square()
+        if pool == "sample":
+            return {"weight": torch.zeros(n, dtype=g.dtype, device=g.device).index_add(0, sample, squares.sum(1))}
+        if pool == "filter":
+            return {"weight": squares.sum(0) / m.num_embeddings}
+        return {"weight": torch.zeros_like(m.weight, dtype=g.dtype).index_add(0, rows, squares)}
+
+    def _per_sample_rows(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sum the gradients of one sample that meet the same row: returns rows, samples and sums."""
+        m, n = self.module, len(self.x)
+        index = self.x.reshape(n, -1)
+        keys = index + torch.arange(n, device=index.device)[:, None] * m.num_embeddings
+        used = index != (-1 if m.padding_idx is None else m.padding_idx)
+        unique, where = keys[used].unique(return_inverse=True)
+        sums = torch.zeros(len(unique), m.embedding_dim, dtype=g.dtype, device=g.device)
+        return unique % m.num_embeddings, unique // m.num_embeddings, sums.index_add(0, where, g[used])
+
+    def expected(self) -> Tensor:
+        return F.embedding(self.x, self.module.weight)
+
+
+_HANDLERS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], type[Captured]], ...] = (
+    (nn.Linear, LinearLayer),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), ConvLayer),
+    ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), BatchNormLayer),
+    (nn.GroupNorm, GroupNormLayer),
+    (nn.LayerNorm, LayerNormLayer),
+    (nn.Embedding, EmbeddingLayer),
+)
+_PLAIN_FORWARDS = {
+    kind.forward
+    for kinds, _ in _HANDLERS
+    for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
+}
+
+
+class Handler:
+    """Attaches the hooks that capture one kind of layer."""
+
+    def __init__(self, kind: type[Captured]) -> None:
+        self.kind = kind
+
+    def attach(self, module: nn.Module, name: str, store: dict[str, Captured]) -> Hooks:
+        """Capture ``module``'s input and output during each forward pass into ``store[name]``.
+
+        A subclass may run an activation after the layer (timm's norm layers do): then its first child sees the
+        layer's own output.
+        """
+        plain = type(module).forward in _PLAIN_FORWARDS
+        verified = plain
+        inner = None if plain else next(module.children(), None)
+
+        def before(_: nn.Module, args: tuple[Any, ...]) -> None:
+            if name in store:
+                raise ValueError(f"layer {name!r} is called more than once in a forward pass, which is not supported")
+            if len(args) == 0 or not isinstance(args[0], Tensor):
+                raise ValueError(f"layer {name!r} was called without a positional tensor; its input cannot be kept")
+            store[name] = self.kind(module, args[0].detach(), name)
+
+        def keep(out: Tensor) -> Tensor:
+            nonlocal verified
+            captured = store[name]
+            result = captured.attach(out)
+            if not verified:
+                _verify(captured, out)
+                verified = True
+            return result
+
+        hooks = [module.register_forward_pre_hook(before)]
+        if inner is None:
+            hooks.append(module.register_forward_hook(lambda _m, _a, out: keep(out)))
+        else:
+            hooks.append(inner.register_forward_pre_hook(lambda _m, args: (keep(args[0]), *args[1:])))
+        return hooks
+
+
+def _verify(captured: Captured, out: Tensor) -> None:
+    """Refuse a subclass whose output is not what its base class computes."""
+    if out.is_meta:
+        return
+    whole, out = captured.x, out[:1]
+    with torch.no_grad():
+        captured.x = whole[:1]
+        expected = captured.expected()
+        captured.x = whole
+        scale = float(expected.abs().max()) + 1e-12
+        same = expected.shape == out.shape and torch.allclose(expected, out, rtol=1e-3, atol=1e-4 * scale)
+    if not same:
+        kind = type(captured.module)
+        raise ValueError(f"layer {captured.name!r}: {kind.__name__} computes something else than {kind.__bases__[0].__name__}; not supported")
+
+
+def handler_for(module: nn.Module, required: bool = True) -> Any:
+    """Return the handler of a layer, or None (ValueError if ``required``)."""
+    for kinds, kind in _HANDLERS:
+        if isinstance(module, kinds):
+            return Handler(kind)
+    if required:
+        raise ValueError(f"{type(module).__name__} is not supported")
+    return None
