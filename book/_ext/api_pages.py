@@ -1,4 +1,4 @@
-"""The directive ``{t2v-module} NAME``: a table of a module's functions and classes, then their docstrings."""
+"""The directive ``{t2v-module} NAME``: a list of a module's functions and classes, then their docstrings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def public(module: ModuleType) -> list[str]:
 
 
 def summary(module: ModuleType, name: str) -> str:
-    """Return the first line of a docstring, as the text of a table."""
+    """Return the first line of a docstring."""
     lines = (inspect.getdoc(getattr(module, name)) or "").splitlines()
     return lines[0] if lines else ""
 
@@ -60,16 +60,13 @@ class ModulePage(SphinxDirective):
         return result
 
     def describe(self, name: str) -> list[nodes.Node]:
-        """Return the table and the docstrings of one module."""
+        """Return the list and the docstrings of one module."""
         if importlib.util.find_spec(name) is None:
             return [nodes.paragraph(text=f"{name} is not part of this edition yet.")]
         module = importlib.import_module(name)
         if module.__file__:
             self.env.note_dependency(module.__file__)
         text = ["```{eval-rst}", f".. currentmodule:: {name}", ""]
-        rows = [f"   * - :py:obj:`{name}.{item}`\n     - {summary(module, item)}" for item in public(module)]
-        if rows:
-            text += [".. list-table::", "   :widths: 1 2", "", "\n".join(rows).replace("|", r"\|"), ""]
         text += [f".. automodule:: {name}", "```"]
         container = nodes.container()
         self.state.nested_parse(
@@ -78,8 +75,13 @@ class ModulePage(SphinxDirective):
         return container.children
 
 
-def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let a docstring say |θ|: outside of code, a bar is a bar and not the mark of a substitution."""
+def edit_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Let a docstring say |θ|, and end a module's with a list of what is in it."""
+    if what == "module":
+        lines += [""]
+        for item in public(obj):
+            first, rest = summary(obj, item)[:1].lower(), summary(obj, item)[1:]
+            lines.append(f"* :py:obj:`~{name}.{item}`: {first}{rest}")
     for i, line in enumerate(lines):
         parts = re.split(r"(``.*?``)", line)
         lines[i] = "".join(p if p.startswith("``") else re.sub(r"(?<!\\)\|", r"\\|", p) for p in parts)
@@ -87,6 +89,6 @@ def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
-    app.connect("autodoc-process-docstring", escape_bars)
+    app.connect("autodoc-process-docstring", edit_docstring)
     app.add_directive("t2v-module", ModulePage)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

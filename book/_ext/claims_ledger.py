@@ -32,6 +32,15 @@ def evidence(notebook: Path) -> dict[str, str]:
     return found
 
 
+def title(notebook: Path) -> str:
+    """Return a chapter's first heading."""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        match = re.search(r"^# (.+)$", "".join(cell["source"]), re.MULTILINE)
+        if cell["cell_type"] == "markdown" and match:
+            return match[1]
+    return notebook.stem
+
+
 def badge(verdict: str) -> nodes.inline:
     """Return a verdict as a coloured word; the colour only repeats what the word says."""
     return nodes.inline(text=verdict, classes=["t2v-badge", f"t2v-{verdict.split()[0]}"])
@@ -72,7 +81,8 @@ class Ledger(SphinxDirective):
             self.env.note_dependency(str(notebook))
         number, _, name = chapter.partition("_")
         section = nodes.section(ids=[f"chapter-{number}"])
-        section += nodes.title(text=f"Chapter {int(number)}: {name.replace('_', ' ')}")
+        heading = title(notebook) if notebook.exists() else name.replace("_", " ")
+        section += nodes.title(text=f"Chapter {int(number)}: {heading}")
         for claim in rows:
             section += self.entry(claim, notebook.exists(), found.get(claim.id, ""))
         return section
@@ -83,7 +93,8 @@ class Ledger(SphinxDirective):
         section = nodes.section(ids=[label], names=[label], classes=["t2v-claim"])
         section += nodes.title("", "", nodes.Text(f"{claim.id} "), badge(claim.verdict))
         self.state.document.note_explicit_target(section, section)
-        section += self.markdown(claim.claim)
+        formula = re.fullmatch(r"\$([^$]+)\$", claim.claim)
+        section += self.markdown(f"$${formula[1]}$$" if formula else claim.claim)
         if claim.note:
             section += self.markdown(claim.note, "t2v-note")
         if found:

@@ -21,6 +21,13 @@ from sphinx.errors import ConfigError
 MATHJAX_PARTS = ("tex-chtml.js", "a11y", "input", "output/chtml", "sre", "ui")
 #: Extensions that Jupyter Book always loads and that would fetch scripts from elsewhere.
 UNWANTED = ("sphinx_thebe",)
+#: The sidebar holds the search field: no second bar above the page.
+THEME = {"navbar_start": [], "navbar_center": [], "navbar_end": [], "navbar_persistent": []}
+ENTRANCE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={target}">
+<title>{title}</title></head>
+<body><main><h1>{title}</h1><p><a href="{target}">Open the book</a></p></main></body></html>
+"""
 EXECUTION = ("off", "force", "auto", "cache")
 
 
@@ -45,9 +52,18 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
             shutil.copy2(source / part, target / part)
 
 
+def write_entrance(app: Sphinx, error: Exception | None) -> None:
+    """Write the site's ``index.html``: it leads on to the landing page, also without scripts."""
+    if error is None and app.builder.format == "html":
+        target = f"{app.config.root_doc}.html"
+        page = ENTRANCE.format(title=app.config.html_title, target=target)
+        (Path(app.outdir) / "index.html").write_text(page, encoding="utf-8")
+
+
 def use_variables(app: Sphinx, config: Config) -> None:
     """Apply ``BOOK_EXECUTE`` and ``BOOK_REPOSITORY``, and let MathJax come from the site itself."""
     config.mathjax_path = "mathjax/tex-chtml.js"
+    config.html_theme_options.update(THEME)
     mode = os.environ.get("BOOK_EXECUTE", "")
     if mode:
         if mode not in EXECUTION:
@@ -75,7 +91,8 @@ def repository_options(repository: str, branch: str) -> dict[str, Any]:
 
 
 def silence_unwanted(app: Sphinx, config: Config) -> None:
-    """Take away the event handlers of extensions that would fetch scripts from elsewhere."""
+    """Take away the event handlers and styles of extensions that would fetch scripts from elsewhere."""
+    app.registry.css_files[:] = [entry for entry in app.registry.css_files if "sphinx-thebe" not in entry[0]]
     for listeners in app.events.listeners.values():
         for listener in list(listeners):
             if getattr(listener.handler, "__module__", "").split(".")[0] in UNWANTED:
@@ -87,4 +104,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", use_variables, priority=1)
     app.connect("config-inited", silence_unwanted, priority=1)
     app.connect("build-finished", copy_mathjax)
+    app.connect("build-finished", write_entrance)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
