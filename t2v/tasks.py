@@ -18,7 +18,6 @@ import os
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -243,8 +242,9 @@ def _cache_file(key: dict[str, Any]) -> tuple[Path, str]:
     """Return the file of a rendering and the text of its key: all that the pixels depend on."""
     from importlib.metadata import version
 
-    parts = {"version": VERSION, **{p: version(p) for p in ("pillow", "matplotlib", "numpy")}, **key}
-    text = json.dumps(parts, sort_keys=True)
+    recipe = hashlib.sha256(repr(_entry(key["name"]).recipe).encode()).hexdigest()
+    packages = {p: version(p) for p in ("matplotlib", "numpy", "pillow", "scikit-image", "scipy")}
+    text = json.dumps({**key, **packages, "version": VERSION, "recipe": recipe}, sort_keys=True)
     return cache_dir() / "tasks" / f"{key['name']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz", text
 
 
@@ -266,9 +266,8 @@ def _cached(key: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
             arrays = {part: file[part] for part in file.files}
         if str(arrays.pop("sha256")) != _digest(text, arrays):
             raise ValueError("the checksum does not match")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damage shows as nearly any of them: BadZipFile, struct.error, MemoryError, …
         warnings.warn(f"{path} is damaged ({error}); it is drawn anew", RuntimeWarning, stacklevel=3)
-        path.unlink(missing_ok=True)
         return None
     return arrays
 
@@ -286,7 +285,8 @@ def _store(key: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         os.replace(temporary, path)
         temporary = None
     except OSError as error:
-        warnings.warn(f"cannot keep {path} ({error}); set T2V_CACHE to a writable folder", stacklevel=3)
+        message = f"cannot keep {path} ({error}); set T2V_CACHE to a writable folder"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
