@@ -1,12 +1,14 @@
 """The ledger of the paper's claims: a chapter computes a verdict, and the ledger must agree.
 
-The ledger is one file, ``claims.yml``, beside the chapters. A chapter calls :func:`verdict` where its experiment ends;
-a verdict that differs from the ledger's stops the chapter, and so the build: the two cannot drift apart.
+The ledger is one file, ``claims.yml``, beside the chapters. A chapter calls :func:`verdict` where its
+experiment ends; a verdict that differs from the ledger's stops the chapter, and so the build: the two cannot
+drift apart.
 """
 
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,14 @@ import yaml
 VERDICTS = ("holds", "holds with a condition", "contested", "fails as stated")
 #: What the ledger says of a claim whose chapter is not written yet.
 OPEN = "open"
+#: Verdict → the CSS class that colours it: ``t2v-holds``, ``t2v-condition`` and so on.
+CSS = {
+    "holds": "t2v-holds",
+    "holds with a condition": "t2v-condition",
+    "contested": "t2v-contested",
+    "fails as stated": "t2v-fails",
+    OPEN: "t2v-open",
+}
 
 
 class LedgerError(AssertionError):
@@ -66,16 +76,30 @@ class Verdict:
         return f"{self.claim.id}: {self.verdict}. {self.evidence}"
 
     def _repr_html_(self) -> str:
-        kind = self.verdict.split()[0]
-        note = f"<br><small>{html.escape(self.claim.note)}</small>" if self.claim.note else ""
+        note = f"<br><small>{to_html(self.claim.note)}</small>" if self.claim.note else ""
         return (
-            f'<div class="t2v-verdict t2v-{kind}" role="note"><strong>{self.claim.id} · {html.escape(self.verdict)}'
-            f"</strong> {html.escape(self.evidence)}{note}</div>"
+            f'<div class="t2v-verdict {CSS[self.verdict]}" role="note" id="verdict-{self.claim.id}">'
+            f"<strong>{self.claim.id} · {self.verdict}.</strong> {to_html(self.evidence)}{note}</div>"
         )
 
 
+def to_html(text: str) -> str:
+    """Turn a line of Markdown into HTML: formulas between dollars and code between backticks."""
+    parts = re.split(r"(\$[^$\n]+\$|`[^`\n]+`)", text)
+    return "".join(_span(part) for part in parts)
+
+
+def _span(part: str) -> str:
+    inner = html.escape(part[1:-1])
+    if len(part) > 2 and part[0] == part[-1] == "$":
+        return f'<span class="math notranslate nohighlight">\\({inner}\\)</span>'
+    if len(part) > 2 and part[0] == part[-1] == "`":
+        return f"<code>{inner}</code>"
+    return html.escape(part)
+
+
 def find_ledger(start: Path | None = None) -> Path:
-    """Return the path of ``claims.yml``: in the folder ``start`` (default: the current one), its ``book/``, or a parent.
+    """Return the path of ``claims.yml``: in ``start`` (by default here), its ``book/``, or a parent.
 
     Raises
     ------
@@ -87,7 +111,9 @@ def find_ledger(start: Path | None = None) -> Path:
         for path in (folder / "claims.yml", folder / "book" / "claims.yml"):
             if path.is_file():
                 return path
-    raise FileNotFoundError(f"no claims.yml in {here}, its book/ or a parent: run the chapter inside the book's checkout")
+    raise FileNotFoundError(
+        f"no claims.yml in {here}, its book/ or a parent: run the chapter inside the book's checkout"
+    )
 
 
 def read(path: Path | None = None) -> dict[str, Claim]:
@@ -106,14 +132,20 @@ def read(path: Path | None = None) -> dict[str, Claim]:
     Raises
     ------
     ValueError
-        If an entry has an unknown verdict or an id occurs twice; the message names it.
+        If an entry lacks a field, has an unknown one or an unknown verdict, or an id occurs twice; the
+        message names the entry.
     """
     rows: list[dict[str, Any]] = yaml.safe_load((path or find_ledger()).read_text(encoding="utf-8"))
     ledger: dict[str, Claim] = {}
     for row in rows:
-        claim = Claim(**row)
+        try:
+            claim = Claim(**row)
+        except TypeError as error:
+            raise ValueError(f"the ledger's entry {row.get('id', row)!r}: {error}") from error
         if claim.verdict not in (*VERDICTS, OPEN):
-            raise ValueError(f"{claim.id}: unknown verdict {claim.verdict!r}; accepted: {', '.join((*VERDICTS, OPEN))}")
+            raise ValueError(
+                f"{claim.id}: unknown verdict {claim.verdict!r}; accepted: {', '.join((*VERDICTS, OPEN))}"
+            )
         if claim.id in ledger:
             raise ValueError(f"{claim.id} occurs twice in the ledger")
         ledger[claim.id] = claim
@@ -153,5 +185,7 @@ def verdict(claim_id: str, computed: str, evidence: str, *, path: Path | None = 
         raise ValueError(f"verdict: unknown verdict {computed!r}; accepted: {', '.join(VERDICTS)}")
     claim = ledger[claim_id]
     if claim.verdict != computed:
-        raise LedgerError(f"{claim_id}: computed {computed!r} ({evidence}), but the ledger says {claim.verdict!r}")
+        raise LedgerError(
+            f"{claim_id}: computed {computed!r} ({evidence}), but the ledger says {claim.verdict!r}"
+        )
     return Verdict(claim, computed, evidence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ PALETTE: tuple[str, ...] = (
     "#E69F00",  # orange
     "#56B4E9",  # sky
     "#000000",  # black
-    "#8A8A8A",  # grey
+    "#8A8A8A",  # grey: for what stays in the background, as colour-blind readers may take it for green
 )
 _NAMES = ("blue", "vermilion", "green", "purple", "orange", "sky", "black", "grey")
 #: Perceptually uniform, and ordered also in grey: for matrices and heat maps.
@@ -94,17 +95,17 @@ class Slider:
             f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{"" if i == 0 else " hidden"}>'
             for i, (source, alt) in enumerate(zip(sources, self.alts, strict=True))
         )
-        labels = html.escape("\x1f".join(self.labels), quote=True)
-        # The script finds its own figure through the element that fired, so that a page may hold many sliders.
+        labels = html.escape(json.dumps(list(self.labels), ensure_ascii=False), quote=True)
+        # The script finds its figure through the element that fired: a page may hold many sliders.
         move = (
-            "var f=this.closest('figure'),l=f.dataset.labels.split('\\x1f'),k=+this.value;"
+            "var f=this.closest('figure'),l=JSON.parse(f.dataset.labels),k=+this.value;"
             "f.querySelectorAll('img').forEach(function(m,i){m.hidden=i!==k});"
             "f.querySelector('output').textContent=l[k];this.setAttribute('aria-valuetext',l[k]);"
         )
         return (
             f'<figure class="t2v-slider" data-labels="{labels}">{pictures}'
             f"<label>{html.escape(self.title)} "
-            f'<input type="range" min="0" max="{len(self.frames) - 1}" value="0" step="1" '
+            f'<input type="range" min="0" max="{len(self.frames) - 1}" value="0" step="1" autocomplete="off" '
             f'aria-valuetext="{html.escape(self.labels[0], quote=True)}" oninput="{move}"></label> '
             f"<output>{html.escape(self.labels[0])}</output></figure>"
         )
@@ -124,7 +125,7 @@ def slider(
     Parameters
     ----------
     draw : callable
-        ``draw(value)`` returns a new matplotlib figure; all figures must have one size, and the axes fixed limits.
+        ``draw(value)`` returns a new matplotlib figure; all must have one size, and axes with fixed limits.
     values : sequence
         One frame each, in the slider's order.
     title : str
@@ -144,24 +145,45 @@ def slider(
     Raises
     ------
     ValueError
-        If ``values`` is empty.
+        If ``values`` is empty, a frame has no text alternative, or the figures differ in size (the page
+        would jump).
     """
-    import matplotlib.pyplot as plt
-
     if len(values) == 0:
         raise ValueError("slider: values is empty; at least one frame is needed")
-    frames = []
-    for value in values:
-        figure = draw(value)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=dpi)
-        plt.close(figure)
-        frames.append(_compress(buffer.getvalue()))
-    return Slider(frames, [label(v) for v in values], [alt(v) for v in values], title)
+    labels, alts = [label(v) for v in values], [alt(v) for v in values]
+    for name, text in zip(labels, alts, strict=True):
+        if not text.strip():
+            raise ValueError(
+                f"slider: alt is empty for {name!r}; say in words what is to be seen in that frame"
+            )
+    frames = [_render(draw(value), dpi) for value in values]
+    sizes = [_size(frame) for frame in frames]
+    for name, size in zip(labels, sizes, strict=True):
+        if size != sizes[0]:
+            raise ValueError(
+                f"slider: the figure of {name!r} is {size} pixels, the first {sizes[0]}; draw all in one size"
+            )
+    return Slider(frames, labels, alts, title)
+
+
+def _render(figure: Figure, dpi: int) -> bytes:
+    """Return a figure as a small PNG, and close it."""
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    plt.close(figure)
+    return _compress(buffer.getvalue())
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(png)).size
 
 
 def _compress(png: bytes) -> bytes:
-    """Reduce a PNG to 64 colours: a plot loses nothing that the eye sees, and a page of frames stays small."""
+    """Reduce a PNG to 64 colours: a plot loses nothing that the eye sees, and the page stays small."""
     from PIL import Image
 
     picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(64, dither=Image.Dither.NONE)

@@ -43,7 +43,7 @@ def title(notebook: Path) -> str:
 
 def badge(verdict: str) -> nodes.inline:
     """Return a verdict as a coloured word; the colour only repeats what the word says."""
-    return nodes.inline(text=verdict, classes=["t2v-badge", f"t2v-{verdict.split()[0]}"])
+    return nodes.inline(text=verdict, classes=["t2v-badge", claims.CSS[verdict]])
 
 
 class Ledger(SphinxDirective):

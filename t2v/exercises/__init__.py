@@ -1,12 +1,17 @@
 """Exercises that check themselves: ``exercises.check("3.2", answer)``.
 
-An exercise holds a reference solution, a generator of hidden inputs and the mistakes that people make; each chapter has a
-module here (``ch03`` for chapter 3) whose ``EXERCISES`` maps the exercise's number to an :class:`Exercise`.
+An exercise holds a reference solution, a generator of hidden inputs and the mistakes that people make; each
+chapter has a module here (``ch03`` for chapter 3) whose ``EXERCISES`` maps the exercise's number to an
+:class:`Exercise`.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib
+import importlib.util
+import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +28,7 @@ class Exercise:
     reference : callable or value
         The solution: a function for code exercises, a number or array for pencil-and-paper ones.
     inputs : callable, optional
-        ``inputs(rng)`` returns the tuple of arguments of one hidden trial; needed when ``reference`` is a function.
+        ``inputs(rng)`` returns the arguments of one hidden trial; needed if ``reference`` is a function.
     mistakes : mapping
         What to say → the wrong function (or value) that it explains: "bits for nats", "axes swapped", …
     tolerance : float
@@ -50,6 +55,13 @@ class Result:
         return self.ok
 
 
+def chapters() -> dict[int, Mapping[str, Exercise]]:
+    """Return chapter number → its exercises that check themselves, for every chapter that has some."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    numbers = sorted(int(name[2:]) for name in names if re.fullmatch(r"ch\d\d", name))
+    return {n: importlib.import_module(f"{__name__}.ch{n:02d}").EXERCISES for n in numbers}
+
+
 def get(number: str) -> Exercise:
     """Return the exercise with this number (``"3.2"``: chapter 3, exercise 2).
 
@@ -58,13 +70,15 @@ def get(number: str) -> Exercise:
     ValueError
         If there is none; the message lists the numbers of that chapter.
     """
-    chapter = str(number).partition(".")[0]
-    try:
-        found: Mapping[str, Exercise] = importlib.import_module(f"{__name__}.ch{int(chapter):02d}").EXERCISES
-    except (ValueError, ModuleNotFoundError) as error:
-        raise ValueError(f"check: no chapter with self-checking exercises for {number!r}; write e.g. '3.2'") from error
+    match = re.fullmatch(r"(\d{1,2})\.\d{1,2}", str(number))
+    module = f"{__name__}.ch{int(match[1]):02d}" if match else ""
+    if not match or importlib.util.find_spec(module) is None:
+        raise ValueError(f"check: no chapter with self-checking exercises for {number!r}; write e.g. '3.2'")
+    found: Mapping[str, Exercise] = importlib.import_module(module).EXERCISES
     if number not in found:
-        raise ValueError(f"check: no exercise {number!r} that checks itself; chapter {chapter} has {', '.join(found)}")
+        raise ValueError(
+            f"check: no exercise {number!r} that checks itself; chapter {match[1]} has {', '.join(found)}"
+        )
     return found[number]
 
 
@@ -86,54 +100,123 @@ def check(number: str, answer: Any, *, trials: int = 5, seed: int = 0) -> Result
     -------
     Result
         True when every trial agrees; otherwise the message names the likely mistake.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise, or ``trials`` is less than 1.
     """
     exercise = get(number)
+    if trials < 1:
+        raise ValueError(f"check: trials is {trials}; at least 1 is needed")
     if exercise.inputs is None:
+        if callable(answer):
+            return Result(False, f"Exercise {number} wants a value; this is a function: call it first.")
         return _compare(exercise, [exercise.reference], [answer], lambda wrong: [wrong])
     if not callable(answer):
         return Result(False, f"Exercise {number} wants a function; this is a {type(answer).__name__}.")
     rng = np.random.default_rng(seed)
     arguments = [exercise.inputs(rng) for _ in range(trials)]
     try:
-        given = [answer(*a) for a in arguments]
+        given = _run(answer, arguments)
     except Exception as error:  # a student's function may fail in any way: the check reports it
         return Result(False, f"Your function raised {type(error).__name__}: {error}")
-    expected = [exercise.reference(*a) for a in arguments]
-    return _compare(exercise, expected, given, lambda wrong: [wrong(*a) for a in arguments])
-
-
-def _compare(exercise: Exercise, expected: list[Any], given: list[Any], run: Callable[[Any], list[Any]]) -> Result:
-    if any(g is None for g in given):
-        return Result(False, "Your answer is None: did the function forget to return its value?")
-    for want, got in zip(expected, given, strict=True):
-        if np.shape(want) != np.shape(got):
-            return Result(False, f"The shape is {np.shape(got)}, and should be {np.shape(want)}.")
-    if _close(expected, given, exercise.tolerance):
-        return Result(True, "Correct.")
-    for message, wrong in exercise.mistakes.items():
-        if _close(run(wrong), given, exercise.tolerance):
-            return Result(False, message)
-    return Result(False, _ratio(expected, given))
-
-
-def _close(expected: list[Any], given: list[Any], tolerance: float) -> bool:
-    return all(
-        np.shape(e) == np.shape(g)
-        and np.allclose(np.asarray(e, float), np.asarray(g, float), rtol=tolerance, atol=tolerance)
-        for e, g in zip(expected, given, strict=True)
+    return _compare(
+        exercise, _run(exercise.reference, arguments), given, lambda wrong: _run(wrong, arguments)
     )
 
 
-def _ratio(expected: list[Any], given: list[Any]) -> str:
+def _run(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    """Call a function on copies of the inputs: one that changes them must not spoil them for the next."""
+    return [function(*copy.deepcopy(a)) for a in arguments]
+
+
+def _parts(value: Any) -> list[np.ndarray]:
+    """Return an answer as arrays of floats: one if it is one array, else one for each part of a tuple."""
+    if isinstance(value, (tuple, list)):
+        arrays = [part for v in value for part in _parts(v)]
+        one_shape = len({a.shape for a in arrays}) == 1 and len(arrays) == len(value)
+        return [np.stack(arrays)] if one_shape else arrays
+    return [np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)]
+
+
+def _compare(
+    exercise: Exercise, expected: list[Any], given: list[Any], run: Callable[[Any], list[Any]]
+) -> Result:
+    if any(g is None for g in given):
+        return Result(False, "Your answer is None: did the function forget to return its value?")
+    wants = [_parts(e) for e in expected]
+    try:
+        gots = [_parts(g) for g in given]
+    except (TypeError, ValueError):
+        kind = type(given[0]).__name__
+        return Result(
+            False, f"Your answer is a {kind} that cannot be read as numbers; return a number or an array."
+        )
+    if _close(wants, gots, exercise.tolerance):
+        return Result(True, "Correct.")
+    for message, wrong in exercise.mistakes.items():
+        if _close([_parts(w) for w in run(wrong)], gots, exercise.tolerance):
+            return Result(False, message)
+    return Result(False, _shape(wants, gots) or _scale(wants, gots))
+
+
+def _close(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]], tolerance: float) -> bool:
+    return all(
+        len(want) == len(got)
+        and all(
+            w.shape == g.shape and np.allclose(w, g, rtol=tolerance, atol=tolerance)
+            for w, g in zip(want, got, strict=True)
+        )
+        for want, got in zip(wants, gots, strict=True)
+    )
+
+
+def _shape(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]]) -> str:
+    """Say what is wrong with the answer's shape; nothing if it is right."""
+    for want, got in zip(wants, gots, strict=True):
+        if len(want) != len(got):
+            return f"Your answer has {len(got)} part(s), and should have {len(want)}."
+        for w, g in zip(want, got, strict=True):
+            if w.shape != g.shape:
+                hint = " Are the axes swapped?" if w.shape == g.shape[::-1] else ""
+                return f"The shape is {g.shape}, and should be {w.shape}.{hint}"
+    return ""
+
+
+def _scale(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]]) -> str:
     """Say by which constant factor the answers are off, where it is one: scale is the commonest mistake."""
-    want = np.concatenate([np.ravel(np.asarray(e, float)) for e in expected])
-    got = np.concatenate([np.ravel(np.asarray(g, float)) for g in given])
-    if not np.isfinite(got).all():
+    want = np.concatenate([w.ravel() for parts in wants for w in parts])
+    got = np.concatenate([g.ravel() for parts in gots for g in parts])
+    if not np.isfinite(got[np.isfinite(want)]).all():
         return "Your answer has values that are not finite (0·log 0, or a division by zero?)."
-    use = np.abs(want) > 1e-9
+    if all(w.ndim == 2 and np.allclose(w.T, g) for w, g in _square(wants, gots)) and _square(wants, gots):
+        return "Your answer is the transpose of the right one: the axes are swapped."
+    use = np.isfinite(want) & (np.abs(want) > 1e-9)
     factors = got[use] / want[use]
     if factors.size > 1 and np.allclose(factors, factors[0], rtol=1e-6) and not np.isclose(factors[0], 0):
-        if np.isclose(factors[0], -1):
-            return "The sign is wrong."
-        return f"Your answer is {factors[0]:.4g} times the right one, every time: a missing factor, or another unit."
-    return f"Not yet: for one hidden input you gave {got[0]:.4g}, and {want[0]:.4g} is right."
+        return _factor(float(factors[0]))
+    differs = np.flatnonzero(~np.isclose(got, want, rtol=1e-6, atol=1e-9))
+    at = int(differs[0]) if differs.size else 0
+    return f"Not yet: for one hidden input you gave {got[at]:.4g}, and {want[at]:.4g} is right."
+
+
+def _square(
+    wants: list[list[np.ndarray]], gots: list[list[np.ndarray]]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the pairs of matrices of one shape that differ."""
+    pairs = [pair for want, got in zip(wants, gots, strict=True) for pair in zip(want, got, strict=True)]
+    return [(w, g) for w, g in pairs if w.ndim == 2 and w.shape == w.T.shape and not np.allclose(w, g)]
+
+
+def _factor(factor: float) -> str:
+    """Say what a constant factor between the answer and the right one means."""
+    if np.isclose(factor, -1):
+        return "The sign is wrong."
+    if np.isclose(factor, np.log(2)):
+        return (
+            "Your answer is in nats, and bits are asked for: divide by log 2, or take logarithms to base 2."
+        )
+    if np.isclose(factor, 1 / np.log(2)):
+        return "Your answer is in bits, and nats are asked for: take natural logarithms."
+    return f"Your answer is {factor:.4g} times the right one, every time: a missing factor, or another unit."

@@ -1,0 +1,138 @@
+"""The shared palette, style and slider."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import itertools
+import json
+import re
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from t2v import plots
+
+mpl.use("Agg")
+
+
+def draw(height: float, size: tuple[float, float] = (3, 2)) -> Figure:
+    figure, axes = plt.subplots(figsize=size)
+    axes.bar([0], [height])
+    axes.set_ylim(0, 10)
+    return figure
+
+
+def make(values: range = range(1, 4)) -> plots.Slider:
+    return plots.slider(
+        draw, values, title='h "β"', label=lambda v: f"h = {v} < 9", alt=lambda v: f"A bar of height {v}"
+    )
+
+
+def luminance(code: str) -> float:
+    """Relative luminance of a colour, by WCAG's formula."""
+    channels = [int(code[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+def test_colours_by_name() -> None:
+    assert plots.color("blue") == plots.PALETTE[0]
+    assert plots.color("grey") == plots.PALETTE[-1]
+    with pytest.raises(ValueError, match="unknown name 'mauve'; accepted: blue, vermilion"):
+        plots.color("mauve")
+
+
+def test_palette_is_told_apart_by_colour_blind_readers() -> None:
+    """Simulated red- and green-blindness (Viénot, Brettel and Mollon 1999) leaves all but grey apart."""
+    to_lms = np.array(
+        [[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]]
+    )
+    protan = np.array([[0, 2.02344, -2.52581], [0, 1, 0], [0, 0, 1]])
+    deutan = np.array([[1, 0, 0], [0.494207, 0, 1.24827], [0, 0, 1]])
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in plots.PALETTE[:-1]])
+    for blind in (protan, deutan):
+        seen = ((rgb**2.2) @ to_lms.T @ blind.T @ np.linalg.inv(to_lms).T).clip(0, 1) ** (1 / 2.2)
+        gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+        assert min(gaps) > 0.14
+
+
+def test_lines_are_seen_on_white() -> None:
+    contrasts = [1.05 / (luminance(c) + 0.05) for c in plots.PALETTE]
+    assert min(contrasts) > 2
+    assert sum(c >= 3 for c in contrasts) >= 6
+
+
+def test_use_style_sets_the_cycle() -> None:
+    with mpl.rc_context():
+        plots.use_style()
+        assert [entry["color"] for entry in mpl.rcParams["axes.prop_cycle"]] == list(plots.PALETTE)
+        assert mpl.rcParams["image.cmap"] == plots.CMAP
+
+
+def test_slider_shows_one_frame_and_keeps_the_rest() -> None:
+    text = make()._repr_html_()
+    images = re.findall(r"<img ([^>]*)>", text)
+    assert len(images) == 3
+    assert [" hidden" in f" {image}" for image in images] == [False, True, True]
+    assert [re.search(r'alt="([^"]*)"', image)[1] for image in images] == [
+        f"A bar of height {k}" for k in (1, 2, 3)
+    ]
+    assert 'max="2"' in text
+    assert 'value="0"' in text
+
+
+def test_slider_frames_are_the_figures_in_order() -> None:
+    heights = []
+    for frame in make().frames:
+        pixels = np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")).astype(int)
+        heights.append(
+            int((np.abs(pixels - [31, 119, 180]).sum(-1) < 60).any(1).sum() or (pixels[..., 2] > 150).sum())
+        )
+    assert heights[0] < heights[1] < heights[2]
+
+
+def test_slider_labels_survive_html_and_json() -> None:
+    text = make()._repr_html_()
+    labels = json.loads(html.unescape(re.search(r'data-labels="([^"]*)"', text)[1]))
+    assert labels == ["h = 1 < 9", "h = 2 < 9", "h = 3 < 9"]
+    assert "<output>h = 1 &lt; 9</output>" in text
+    assert "h &quot;β&quot;" in text
+
+
+def test_slider_pictures_are_in_the_page() -> None:
+    text = make()._repr_html_()
+    sources = re.findall(r'src="([^"]*)"', text)
+    assert all(s.startswith("data:image/png;base64,") for s in sources)
+    assert base64.b64decode(sources[0].partition(",")[2]) == make().frames[0]
+    assert "http" not in text
+
+
+def test_slider_closes_its_figures() -> None:
+    before = plt.get_fignums()
+    make()
+    assert plt.get_fignums() == before
+
+
+def test_slider_repr_is_short() -> None:
+    assert repr(make()) == "Slider('h \"β\"': 3 frames, h = 1 < 9 … h = 3 < 9)"
+
+
+@pytest.mark.parametrize(
+    ("values", "alt", "sizes", "message"),
+    [
+        ([], "a", {}, "values is empty"),
+        ([1, 2], "  ", {}, "alt is empty for '1'"),
+        ([1, 2], "a bar", {2: (4, 2)}, r"the figure of '2' is \(360, 180\) pixels, the first \(270, 180\)"),
+    ],
+)
+def test_slider_refuses(
+    values: list[int], alt: str, sizes: dict[int, tuple[float, float]], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.slider(lambda v: draw(v, sizes.get(v, (3, 2))), values, title="h", alt=lambda _: alt)
