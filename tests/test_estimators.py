@@ -1,0 +1,476 @@
+"""Estimators of information against closed forms, brute force and peer libraries."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from scipy.special import digamma
+from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
+from sklearn.metrics import mutual_info_score
+
+from t2v import estimators as est
+from t2v import information as info
+
+quick = settings(max_examples=40, deadline=None)
+NATS = {"base": np.e}
+
+
+def truth(rho, d=1):
+    """Return the information of :func:`t2v.estimators.correlated_gaussians` in nats."""
+    return -d / 2 * math.log(1 - rho**2)
+
+
+def brute_ksg(x, y, k, variant):
+    """KSG from full distance matrices, straight from the paper's equations 8 and 9, without ties."""
+    d_x, d_y = cdist(x, x, "chebyshev"), cdist(y, y, "chebyshev")
+    n, total = len(x), 0.0
+    for i in range(n):
+        others = np.delete(np.arange(n), i)
+        nearest = others[np.argsort(np.maximum(d_x, d_y)[i, others])[:k]]
+        if variant == 1:
+            radius = np.maximum(d_x, d_y)[i, nearest[-1]]
+            n_x, n_y = ((d[i, others] < radius).sum() for d in (d_x, d_y))
+            total += digamma(k) - digamma(n_x + 1) - digamma(n_y + 1)
+        else:
+            n_x, n_y = ((d[i, others] <= d[i, nearest].max()).sum() for d in (d_x, d_y))
+            total += digamma(k) - 1 / k - digamma(n_x) - digamma(n_y)
+    return total / n + digamma(n)
+
+
+# Counting --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+@pytest.mark.parametrize("kind", ["continuous", "lattice", "float32"])
+@pytest.mark.parametrize("n", [7, 300, 2500])
+def test_counts_within_a_radius_equal_brute_force(d, kind, n):
+    rng = np.random.default_rng(d + n)
+    points = rng.normal(size=(n, d))
+    if kind == "lattice":
+        points = np.round(points)
+    if kind == "float32":
+        points = points.astype(np.float32).astype(np.float64) / 3
+    distances = cdist(points, points, "chebyshev")
+    # Radii that are distances themselves: every count has a point exactly on its boundary.
+    radius = np.sort(distances, axis=1)[:, min(6, n - 1)]
+    for closed, brute in ((False, distances < radius[:, None]), (True, distances <= radius[:, None])):
+        expected = brute.sum(axis=1) - np.diag(brute)
+        np.testing.assert_array_equal(est.count_within(points, radius, closed=closed), expected)
+
+
+@quick
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30), st.floats(0, 1e6))
+def test_counts_in_one_column_compare_rounded_differences(values, radius):
+    points, radii = np.array(values)[:, None], np.full(len(values), radius)
+    near = np.abs(points - points.T) < radius
+    np.testing.assert_array_equal(est.count_within(points, radii), near.sum(axis=1) - np.diag(near))
+
+
+# Neighbours ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+@pytest.mark.parametrize(("d_x", "d_y", "k"), [(1, 1, 3), (3, 2, 1), (2, 4, 5)])
+def test_ksg_equals_brute_force(variant, d_x, d_y, k):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(200, d_x)), rng.normal(size=(200, d_y))
+    y[:, 0] += x[:, 0]
+    expected = brute_ksg(x, y, k, variant)
+    assert est.ksg(x, y, k, np.e, variant=variant) == pytest.approx(expected, abs=1e-12)
+    assert est.ksg(x, y, k, variant=variant) == pytest.approx(expected / math.log(2), abs=1e-12)
+    assert est.ksg(y, x, k, np.e, variant=variant, workers=1) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5, 10])
+@pytest.mark.parametrize("variant", [1, 2])
+def test_ksg_finds_the_information_of_gaussians(d, variant):
+    # The total information is held at 0.5 nats, so that dimension is what changes.
+    rho = math.sqrt(1 - math.exp(-1 / d))
+    values = [
+        est.ksg(*est.correlated_gaussians(2000, rho, d, seed), variant=variant, **NATS) for seed in range(4)
+    ]
+    assert truth(rho, d) == pytest.approx(0.5)
+    # It falls short as dimension grows: that is the estimator, and chapter 1 shows it.
+    assert -0.03 - 0.028 * (d - 1) < np.mean(values) - 0.5 < 0.03
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+def test_ksg_finds_the_information_of_uniform_noise(variant):
+    # Y = X + noise of width w, X uniform on [0, 1], w < 1: I = -log w + w/2 nats.
+    rng, w = np.random.default_rng(0), 0.3
+    x = rng.random(4000)
+    y = x + w * rng.random(4000)
+    assert est.ksg(x, y, variant=variant, **NATS) == pytest.approx(-math.log(w) + w / 2, abs=0.04)
+
+
+def test_ksg_of_independent_variables_scatters_round_zero():
+    values = [est.ksg(*est.correlated_gaussians(500, 0.0, 2, seed), **NATS) for seed in range(20)]
+    assert abs(np.mean(values)) < 3 * np.std(values) / math.sqrt(20) + 1e-3
+    assert min(values) < 0 < max(values)
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+def test_ksg_of_repeated_values_approaches_the_plug_in(variant):
+    rng = np.random.default_rng(1)
+    x = rng.integers(3, size=3000).astype(float)
+    y = np.where(rng.random(3000) < 0.8, x, rng.integers(3, size=3000))
+    assert est.ksg(x, y, variant=variant) == pytest.approx(est.plug_in(x, y), abs=0.003)
+
+
+@pytest.mark.parametrize("variant", [1, 2])
+def test_ksg_of_one_repeated_and_one_continuous_variable(variant):
+    # A label and a Gaussian round it: ties in one margin only.
+    rng = np.random.default_rng(2)
+    labels = rng.integers(2, size=3000).astype(float)
+    x = rng.normal(size=3000) + 3 * labels
+    assert est.ksg(x, labels, variant=variant) == pytest.approx(est.mixed(x, labels), abs=0.02)
+
+
+def test_ksg_is_unchanged_by_shifts_and_a_common_scale():
+    x, y = est.correlated_gaussians(400, 0.7, 2, seed=5)
+    assert est.ksg(4 * x + 1, 4 * y - 8) == pytest.approx(est.ksg(x, y), abs=1e-9)
+
+
+def brute_mixed(x, labels, k):
+    d, n, total = cdist(x, x, "chebyshev"), len(x), 0.0
+    for i in range(n):
+        others = np.delete(np.arange(n), i)
+        radius = np.sort(d[i, others][labels[others] == labels[i]])[k - 1]
+        total += (
+            digamma(k) - digamma((labels == labels[i]).sum()) - digamma((d[i, others] < radius).sum() + 1)
+        )
+    return total / n + digamma(n)
+
+
+@pytest.mark.parametrize(("d", "k"), [(1, 3), (3, 2)])
+def test_mixed_equals_brute_force(d, k):
+    rng = np.random.default_rng(4)
+    labels = rng.integers(3, size=200)
+    x = rng.normal(size=(200, d)) + labels[:, None]
+    expected = brute_mixed(x, labels, k)
+    assert est.mixed(x, labels, k, np.e) == pytest.approx(expected, abs=1e-12)
+    assert est.mixed(x, labels.astype(str), k) == pytest.approx(expected / math.log(2), abs=1e-12)
+
+
+def test_mixed_finds_the_information_of_two_gaussians():
+    from scipy.integrate import quad
+    from scipy.stats import norm
+
+    def density(t):
+        return (norm.pdf(t) + norm.pdf(t, loc=2)) / 2
+
+    expected = quad(lambda t: -density(t) * math.log(density(t)), -10, 12)[0] - norm.entropy()
+    rng = np.random.default_rng(5)
+    labels = rng.integers(2, size=4000)
+    assert est.mixed(rng.normal(size=4000) + 2 * labels, labels, **NATS) == pytest.approx(
+        float(expected), abs=0.03
+    )
+
+
+def test_mixed_of_repeated_values_approaches_the_plug_in():
+    rng = np.random.default_rng(6)
+    labels = rng.integers(3, size=3000)
+    x = np.where(rng.random(3000) < 0.7, labels, rng.integers(3, size=3000))
+    assert est.mixed(x, labels) == pytest.approx(est.plug_in(x, labels), abs=0.003)
+
+
+# Labels ----------------------------------------------------------------------------------------------
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abc")), min_size=1, max_size=60))
+def test_plug_in_is_the_information_of_the_frequencies(pairs):
+    x, y = [a for a, _ in pairs], [b for _, b in pairs]
+    table = np.array([[sum((a, b) == p for p in pairs) for b in sorted(set(y))] for a in sorted(set(x))])
+    value = est.plug_in(x, y)
+    assert value == pytest.approx(info.mutual_information(table / len(pairs)), abs=1e-12)
+    assert value == pytest.approx(mutual_info_score(x, y) / math.log(2), abs=1e-12)
+    assert value >= 0
+    corrected = est.plug_in(x, y, "miller_madow", np.e)
+    entropies = [
+        info.entropy(t / len(pairs), np.e) + (np.count_nonzero(t) - 1) / 2 / len(pairs)
+        for t in (table.sum(axis=1), table.sum(axis=0), table)
+    ]
+    assert corrected == pytest.approx(entropies[0] + entropies[1] - entropies[2], abs=1e-12)
+
+
+def test_miller_madow_removes_most_of_the_bias_of_a_known_channel():
+    # The binary symmetric channel on 8 independent symbols: 64 cells, 400 samples, 300 data sets.
+    channel = 0.6 * np.eye(8) + 0.4 / 8
+    expected = info.mutual_information(channel / 8, np.e)
+    rng, plain, corrected = np.random.default_rng(7), [], []
+    for _ in range(300):
+        x, y = np.divmod(rng.choice(64, 400, p=(channel / 8).ravel()), 8)
+        plain.append(est.plug_in(x, y, **NATS))
+        corrected.append(est.plug_in(x, y, "miller_madow", **NATS))
+    assert np.mean(plain) - expected == pytest.approx(49 / 800, rel=0.3)
+    assert abs(np.mean(corrected) - expected) < 0.3 * (np.mean(plain) - expected)
+
+
+def test_plug_in_reads_rows_as_labels_and_a_constant_as_no_information():
+    rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 5)
+    assert est.plug_in(rows, rows) == pytest.approx(2.0, abs=1e-12)
+    assert est.plug_in(rows, rows[:, 0]) == pytest.approx(1.0, abs=1e-12)
+    assert est.plug_in(rows, np.zeros(20)) == 0.0
+
+
+def test_plug_in_of_as_many_labels_as_samples_needs_no_table():
+    n = 30_000
+    assert est.plug_in(np.arange(n), np.arange(n)) == pytest.approx(math.log2(n), abs=1e-9)
+
+
+@pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+def test_binned_equals_numpy_histogram(strategy):
+    x, y = est.correlated_gaussians(500, 0.8, 1, seed=8)
+    if strategy == "uniform":
+        counts = np.histogram2d(x[:, 0], y[:, 0], bins=7)[0]
+    else:
+        edges = [np.quantile(v, np.linspace(0, 1, 8)) for v in (x, y)]
+        counts = np.histogram2d(x[:, 0], y[:, 0], bins=edges)[0]
+    assert est.binned(x, y, 7, strategy=strategy) == pytest.approx(
+        info.mutual_information(counts / 500), abs=1e-12
+    )
+
+
+def test_binned_with_edges_joins_columns():
+    x = np.array([[-1.0, 1.0], [-0.5, -0.5], [0.5, 0.5], [1.0, -1.0]])
+    np.testing.assert_array_equal(est.discretize(x, [-1, 0, 1]), [[0, 1], [0, 0], [1, 1], [1, 0]])
+    assert est.binned(x, x[:, 0], [-1, 0, 1]) == 1.0
+
+
+def test_binned_information_of_a_function_is_the_entropy_of_its_bins():
+    x = np.linspace(0, 1, 4001)
+    for bins in (4, 16, 64):
+        assert est.binned(x, np.sin(3 * x), bins) <= math.log2(bins) + 1e-12
+        assert est.binned(x, x, bins) == pytest.approx(math.log2(bins), abs=0.01)
+
+
+# Peers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_ksg_agrees_with_npeet_plus(d):
+    npeet = pytest.importorskip("npeet_plus")
+    x, y = est.correlated_gaussians(1000, 0.6, d, seed=9)
+    assert est.ksg(x, y, 4) == pytest.approx(npeet.mi(x, y, k=4), abs=1e-6)
+
+
+def test_ksg_and_mixed_agree_with_scikit_learn():
+    x, y = est.correlated_gaussians(800, 0.6, 1, seed=10)
+    x, y = x / x.std(), y / y.std()  # scikit-learn divides by the standard deviation itself
+    peer = mutual_info_regression(x, y[:, 0], n_neighbors=3, random_state=0)[0]
+    assert est.ksg(x, y, **NATS) == pytest.approx(peer, abs=1e-6)
+    labels = (y[:, 0] > 0.3).astype(int)
+    peer = mutual_info_classif(x, labels, n_neighbors=3, random_state=0)[0]
+    assert est.mixed(x, labels, **NATS) == pytest.approx(peer, abs=1e-6)
+
+
+with np.load(Path(__file__).parent / "data" / "benchmark_mi.npz") as _samples:
+    BENCHMARK = {key: _samples[key] for key in _samples.files}
+
+
+@pytest.mark.parametrize("name", sorted({key.partition("/")[0] for key in BENCHMARK}))
+@pytest.mark.parametrize("variant", [1, 2])
+def test_ksg_on_the_distributions_of_benchmark_mi(name, variant):
+    """Samples and truths of the package benchmark-mi (tests/data/make_benchmark_mi.py)."""
+    x, y, nats = (BENCHMARK[f"{name}/{part}"] for part in ("x", "y", "nats"))
+    assert est.ksg(x, y, variant=variant, **NATS) == pytest.approx(float(nats), abs=0.08)
+
+
+# Variational bounds ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bound", [est.infonce, est.mine])
+def test_bounds_find_the_information_of_gaussians_from_below(bound):
+    x, y = est.correlated_gaussians(2000, 0.8, 2, seed=11)
+    values = [bound(x, y, seed=seed, steps=400, **NATS) for seed in (0, 1)]
+    assert truth(0.8, 2) - 0.2 < np.mean(values) < truth(0.8, 2) + 0.06
+    assert bound(x, y, steps=400, seed=0) == pytest.approx(values[0] / math.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("bound", [est.infonce, est.mine])
+def test_bounds_say_nothing_of_independent_variables(bound):
+    x, y = est.correlated_gaussians(1000, 0.0, 5, seed=12)
+    assert abs(bound(x, y, steps=100)) < 0.05
+
+
+def test_infonce_cannot_pass_the_log_of_its_batch():
+    x, y = est.correlated_gaussians(500, 0.999, 3, seed=13)
+    value = est.infonce(x, y, batch_size=16, steps=200)
+    assert 3.0 < value <= 4.0 < truth(0.999, 3) / math.log(2)
+
+
+@pytest.mark.parametrize("bound", [est.infonce, est.mine])
+def test_bounds_repeat_with_a_seed_and_leave_the_callers_state(bound):
+    import torch
+
+    x, y = est.correlated_gaussians(300, 0.5, 1, seed=14)
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    first = bound(x, y, steps=30, batch_size=32, seed=5)
+    assert torch.equal(torch.rand(3), expected)
+    assert bound(x, y, steps=30, batch_size=32, seed=5) == first
+    assert bound(x, y, steps=30, batch_size=32, seed=6) != first
+
+
+# Errors and the yardstick ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("estimator", "options"),
+    [(est.ksg, {}), (est.plug_in, {}), (est.plug_in, {"method": "bootstrap"}), (est.binned, {"bins": 5})],
+)
+def test_standard_errors_are_the_scatter_over_data_sets(estimator, options):
+    def data(seed):
+        x, y = est.correlated_gaussians(400, 0.7, 1, seed)
+        return (x, y) if estimator is not est.plug_in else (est.discretize(x, 4)[:, 0], y[:, 0] > 0)
+
+    extra = {k: v for k, v in options.items() if k != "method"}
+    scatter = np.std([estimator(*data(seed), **extra) for seed in range(120)], ddof=1)
+    errors = [
+        est.with_error(estimator, *data(seed), seed=seed, **options).standard_error for seed in range(8)
+    ]
+    assert np.mean(errors) == pytest.approx(scatter, rel=0.3)
+
+
+def test_with_error_keeps_the_value_and_its_unit():
+    x, y = est.correlated_gaussians(300, 0.7, 1, seed=15)
+    bits, nats = est.with_error(est.ksg, x, y, k=5), est.with_error(est.ksg, x, y, k=5, base=np.e)
+    assert bits.value == est.ksg(x, y, 5)
+    assert nats.standard_error == pytest.approx(bits.standard_error * math.log(2), rel=1e-12)
+    assert est.with_error(est.ksg, x, y, k=5) == bits
+
+
+def test_the_bootstrap_deceives_neighbour_estimators():
+    # Repeated pairs look like information: the reason for the default.
+    x, y = est.correlated_gaussians(400, 0.3, 1, seed=16)
+    rows = np.random.default_rng(0).choice(400, 400)
+    assert est.ksg(x[rows], y[rows]) > est.ksg(x, y) + 0.3
+
+
+@pytest.mark.parametrize("base", [2, np.e])
+def test_gaussian_information_in_closed_form(base):
+    for d in (1, 2, 5):
+        sigma = np.block([[np.eye(d), 0.6 * np.eye(d)], [0.6 * np.eye(d), np.eye(d)]])
+        assert est.gaussian_information(sigma, d, base) == pytest.approx(
+            truth(0.6, d) / math.log(base), abs=1e-12
+        )
+    x, y = est.correlated_gaussians(200_000, 0.6, 2, seed=17)
+    sample = np.cov(np.hstack([x, y]).T)
+    np.testing.assert_allclose(sample, np.kron([[1, 0.6], [0.6, 1]], np.eye(2)), atol=0.02)
+
+
+# Bad input -------------------------------------------------------------------------------------------
+
+good = np.random.default_rng(0).normal(size=(300, 2))
+constant = np.column_stack([good[:, 0], np.ones(300)])
+missing = np.where(np.arange(600).reshape(300, 2) == 7, np.nan, good)
+labels = np.arange(300) % 3
+continuous = [est.ksg, est.binned, est.infonce, est.mine]
+
+
+@pytest.mark.parametrize("estimator", continuous)
+@pytest.mark.parametrize(
+    ("x", "y", "says"),
+    [
+        (good, good[:-1], "x has 300 samples and y has 299; accepted: pairs"),
+        (missing, good, "x has NaN or infinite entries; accepted: finite"),
+        (good, np.full(300, np.inf), "y has NaN or infinite entries"),
+        (constant, good, "x is constant in column 1; accepted: columns that vary"),
+        (good, np.zeros(300), "y is constant in column 0"),
+        (good.reshape(300, 2, 1), good, "x has shape (300, 2, 1); accepted: (n,) or (n, d)"),
+        (np.zeros((0, 2)), good, "x is empty"),
+    ],
+)
+def test_bad_samples_are_named(estimator, x, y, says):
+    with pytest.raises(ValueError) as error:
+        estimator(x, y)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: est.ksg(good[:3], good[:3]), "x has 3 samples; accepted: more than 3"),
+        (lambda: est.ksg(good[:50], good[:50], k=50), "x has 50 samples; accepted: more than 50"),
+        (lambda: est.ksg(good, good, k=0), "k is 0; accepted: an integer >= 1"),
+        (lambda: est.ksg(good, good, variant=3), "variant is 3; accepted: 1, 2"),
+        (lambda: est.ksg(good, good, base=1), "base is 1; accepted"),
+        (lambda: est.mixed(good, labels[:-1]), "x has 300 samples and labels has 299"),
+        (lambda: est.mixed(missing, labels), "x has NaN"),
+        (lambda: est.mixed(constant, labels), "x is constant in column 1"),
+        (lambda: est.mixed(good, ["a"] * 298 + ["b"] * 2), "labels has 2 samples of"),
+        (lambda: est.plug_in(labels, labels[:-1]), "x has 300 samples and y has 299"),
+        (lambda: est.plug_in([], []), "x is empty; accepted: at least one"),
+        (lambda: est.plug_in(missing, labels), "x has NaN entries"),
+        (
+            lambda: est.plug_in(labels, labels, correction="jackknife"),
+            "correction is 'jackknife'; accepted: None, 'mill",
+        ),
+        (lambda: est.plug_in(np.zeros((2, 2, 2)), labels), "x has shape (2, 2, 2)"),
+        (lambda: est.binned(good, good, bins=0), "bins is 0; accepted: an integer >= 1"),
+        (
+            lambda: est.binned(good, good, bins=[0, 0, 1]),
+            "accepted: an integer, or at least 2 increasing edges",
+        ),
+        (lambda: est.binned(good, good, bins=[-0.1, 0.1]), "x has entries outside bins"),
+        (
+            lambda: est.binned(good, good, strategy="equal"),
+            "strategy is 'equal'; accepted: 'uniform', 'quantile'",
+        ),
+        (lambda: est.infonce(good, good, batch_size=61), "batch_size is 61; accepted: at most 60"),
+        (lambda: est.mine(good, good, batch_size=1), "batch_size is 1; accepted: an integer >= 2"),
+        (lambda: est.mine(good, good, test_fraction=1.0), "test_fraction is 1.0; accepted"),
+        (lambda: est.infonce(good, good, batch_size=32, steps=0), "steps is 0; accepted: an integer >= 1"),
+        (lambda: est.with_error(est.ksg, good, good[:-1]), "x has 300 samples and y has 299"),
+        (
+            lambda: est.with_error(est.ksg, good, good, resamples=1),
+            "resamples is 1; accepted: an integer >= 2",
+        ),
+        (lambda: est.with_error(est.ksg, good, good, method="jackknife"), "accepted: 'half', 'bootstrap'"),
+        (lambda: est.with_error(est.ksg, 1.0, good), "x or y is a single number"),
+        (lambda: est.gaussian_information([[1, 0.5], [0.4, 1]], 1), "not symmetric"),
+        (lambda: est.gaussian_information([[1, 1], [1, 1]], 1), "eigenvalue <= 0"),
+        (lambda: est.gaussian_information(np.eye(2), 2), "n_x is 2; accepted: 1 to 1"),
+        (lambda: est.correlated_gaussians(10, 1.0), "rho is 1.0; accepted"),
+    ],
+)
+def test_bad_options_are_named(call, says):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: est.ksg(["a", "b"], [1, 2]), "x has entries of type"),
+        (lambda: est.ksg(good, good, k=2.5), "k is 2.5; accepted: an integer >= 1"),
+        (lambda: est.ksg(good, good, k=True), "k is True"),
+        (lambda: est.plug_in([object()] * 3, [1, 2, 3]), "x has entries of type object"),
+        (lambda: est.ksg(good, good, base="2"), "base is '2'"),
+    ],
+)
+def test_bad_types_are_named(call, says):
+    with pytest.raises(TypeError) as error:
+        call()
+    assert says in str(error.value)
+
+
+def test_only_the_variational_bounds_import_torch():
+    code = (
+        "import sys, numpy as np; from t2v import estimators as e; x, y = e.correlated_gaussians(100, 0.5);"
+        "e.ksg(x, y); e.binned(x, y); e.mixed(x, y[:, 0] > 0); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
