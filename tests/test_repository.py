@@ -1,0 +1,297 @@
+"""The parts of the repository fit together: ledger, chapters, commands, and what an import drags in."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from t2v import claims
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "book"
+CHAPTERS = sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))
+LEDGER = claims.read(BOOK / "claims.yml")
+LONGEST_CELL = 25
+LARGEST_NOTEBOOK = 1_300_000
+LIGHT = ("information", "bottleneck", "bounds", "distance", "claims", "plots", "exercises")
+
+chapters = pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.stem)
+entries = pytest.mark.parametrize("claim", LEDGER.values(), ids=lambda c: c.id)
+
+
+@cache
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def cells(path: Path, kind: str) -> list[dict[str, Any]]:
+    return [
+        cell for cell in read(path)["cells"] if cell["cell_type"] == kind and "".join(cell["source"]).strip()
+    ]
+
+
+def text(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
+
+
+# --- the ledger ---
+
+
+def test_the_ledger_lists_every_claim_once() -> None:
+    assert list(LEDGER) == [f"C{n:02d}" for n in range(1, 37)]
+
+
+@entries
+def test_a_claim_says_what_and_where(claim: claims.Claim) -> None:
+    assert claim.claim.strip()
+    assert claim.where.strip()
+    assert re.fullmatch(r"(0[1-9]|10)_[a-z_]+", claim.chapter)
+
+
+@entries
+def test_a_claim_of_a_written_chapter_has_a_verdict_and_tests(claim: claims.Claim) -> None:
+    chapter = BOOK / f"{claim.chapter}.ipynb"
+    if not chapter.exists():
+        pytest.skip(f"{claim.chapter} is not written yet")
+    assert claim.verdict != claims.OPEN
+    assert claim.tests, "name the tests that would fail if the computation were wrong"
+    if claim.verdict != "holds":
+        assert claim.note.strip(), (
+            "a verdict other than 'holds' names its condition, choice or counterexample"
+        )
+    code = "\n".join(text(cell) for cell in cells(chapter, "code"))
+    assert re.search(rf"verdict\(\s*['\"]{claim.id}['\"]", code), (
+        f"{claim.chapter} computes no verdict for {claim.id}"
+    )
+
+
+@cache
+def test_functions(path: Path) -> frozenset[str]:
+    """Return the names of a file's test functions, those in classes as Class::test."""
+    found = []
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            found.append(node.name)
+        elif isinstance(node, ast.ClassDef):
+            found += [f"{node.name}::{item.name}" for item in node.body if isinstance(item, ast.FunctionDef)]
+    return frozenset(found)
+
+
+test_functions.__test__ = False
+
+
+@entries
+def test_the_tests_that_a_claim_names_exist(claim: claims.Claim) -> None:
+    for name in claim.tests:
+        path, _, function = name.partition("::")
+        assert (ROOT / path).is_file(), f"{claim.id}: no file {path}"
+        assert function.partition("[")[0] in test_functions(ROOT / path), f"{claim.id}: no test {name}"
+
+
+@chapters
+def test_a_chapter_computes_its_verdicts(path: Path) -> None:
+    """The verdict that is handed over is an expression of numbers, not a word."""
+    for cell in cells(path, "code"):
+        source = re.sub(r"^[%!].*$", "", text(cell), flags=re.MULTILINE)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("claims.verdict"):
+                assert not isinstance(node.args[1], ast.Constant), (
+                    f"{ast.unparse(node)[:80]}: a constant verdict"
+                )
+
+
+def test_each_claim_is_judged_in_its_own_chapter_only() -> None:
+    for path in CHAPTERS:
+        code = "\n".join(text(cell) for cell in cells(path, "code"))
+        for name in re.findall(r"claims\.verdict\(\s*['\"](C\d\d)['\"]", code):
+            assert LEDGER[name].chapter == path.stem
+
+
+# --- the chapters ---
+
+
+@chapters
+def test_a_chapter_was_executed_from_top_to_bottom(path: Path) -> None:
+    counts = [cell["execution_count"] for cell in cells(path, "code")]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@chapters
+def test_a_chapter_has_no_error_and_no_warning(path: Path) -> None:
+    for cell in cells(path, "code"):
+        for output in cell["outputs"]:
+            assert output["output_type"] != "error", text(cell)
+            assert output.get("name") != "stderr", (
+                f"{text(cell)[:200]}: {''.join(output.get('text', ''))[:200]}"
+            )
+
+
+@chapters
+def test_cells_are_short(path: Path) -> None:
+    longest = max(cells(path, "code"), key=lambda cell: len(text(cell).splitlines()))
+    assert len(text(longest).splitlines()) <= LONGEST_CELL, text(longest)
+
+
+@chapters
+def test_pictures_have_text_alternatives(path: Path) -> None:
+    for cell in cells(path, "code"):
+        pictures = [o for o in cell["outputs"] if any(t.startswith("image/") for t in o.get("data", {}))]
+        if pictures:
+            settings = cell["metadata"].get("mystnb", {})
+            alt = settings.get("image", {}).get("alt", "")
+            assert len(alt) >= 20, f"{alt!r} does not say what is to be seen: {text(cell)[:200]}"
+            figure = settings.get("figure", {})
+            assert figure.get("caption"), f"no caption: {text(cell)[:200]}"
+            assert figure.get("name"), f"no name: {text(cell)[:200]}"
+
+
+@chapters
+def test_metadata_is_clean(path: Path) -> None:
+    notebook = read(path)
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    for cell in notebook["cells"]:
+        assert set(cell["metadata"]) <= {"tags", "mystnb", "jupyter", "slideshow"}, cell["metadata"]
+        assert not re.search(r"/(?:home|root|work|Users|tmp)/", json.dumps(cell.get("outputs", []))), text(
+            cell
+        )[:200]
+
+
+@chapters
+def test_a_chapter_is_not_too_large(path: Path) -> None:
+    assert path.stat().st_size < LARGEST_NOTEBOOK
+
+
+@chapters
+def test_a_chapter_has_the_common_parts(path: Path) -> None:
+    whole = "\n".join(text(cell) for cell in cells(path, "markdown"))
+    assert whole.startswith("# ")
+    for part in ("Goals", "Guess first", "Break it", "remember", "Exercises", "Further reading"):
+        assert part.lower() in whole.lower(), f"no part {part!r}"
+    exercises = re.findall(r"\{exercise\}[^\n]*\n:label: (ex-\d\d-\d+)", whole)
+    solutions = re.findall(r"\{solution\} (ex-\d\d-\d+)", whole)
+    assert len(exercises) >= 6
+    assert len(set(exercises)) == len(exercises)
+    assert set(solutions) == set(exercises)
+
+
+def test_the_table_of_contents_names_what_exists() -> None:
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    listed: list[str] = []
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                listed.extend([value] if key in ("file", "root", "glob") else [])
+                walk(value)
+        elif isinstance(node, list):
+            for item in node:
+                walk(item)
+
+    walk(contents)
+    reached = {p.stem for name in listed for p in ROOT.glob(f"{name}.ipynb")}
+    assert reached == {p.stem for p in CHAPTERS}
+    for name in listed:
+        if "*" not in name:
+            assert (ROOT / f"{name}.md").is_file() or (ROOT / f"{name}.ipynb").is_file(), name
+
+
+def test_references_have_unique_keys_and_an_address() -> None:
+    bibliography = (BOOK / "references.bib").read_text(encoding="utf-8")
+    keys = re.findall(r"^@\w+\{([^,]+),", bibliography, re.MULTILINE)
+    assert len(keys) == len(set(keys))
+    assert all(re.fullmatch(r"[a-z]+\d{4}[a-z0-9]+", key) for key in keys), keys
+    cited = {
+        key.strip()
+        for path in [*CHAPTERS, *BOOK.glob("*.md")]
+        for group in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", path.read_text(encoding="utf-8"))
+        for key in group.split(",")
+    }
+    assert cited <= set(keys), cited - set(keys)
+
+
+# --- imports ---
+
+
+def existing(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if importlib.util.find_spec(f"t2v.{name}")]
+
+
+@pytest.mark.parametrize("name", existing(LIGHT))
+def test_import_does_not_load_torch(name: str) -> None:
+    code = (
+        f"import sys, t2v.{name}; sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'torchvision')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_importing_the_package_loads_nothing() -> None:
+    code = "import sys, t2v; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_every_module_has_a_test() -> None:
+    modules = {p.stem for p in (ROOT / "t2v").glob("*.py") if not p.stem.startswith("_")}
+    sources = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").glob("test_*.py"))
+    untested = {m for m in modules if not re.search(rf"\b(?:t2v\.{m}\b|import[^\n]*\b{m}\b)", sources)}
+    assert not untested
+
+
+# --- commands and texts ---
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "book/environment.md", "book/run_times.md"])
+def test_commands_in_the_texts_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    asked = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    assert asked <= targets(), asked - targets()
+    for script in re.findall(r"python (scripts/\w+\.py)", text):
+        assert (ROOT / script).is_file(), script
+
+
+def test_the_readme_and_the_makefile_rank_the_same() -> None:
+    tail = "--target greek_lower --sources latin_lower cyrillic_lower hebrew arabic math_operators mnist"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    makefile = re.sub(r"\s*\\\s*", " ", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert f"python -m t2v rank {tail}" in readme
+    assert f"-m t2v rank {tail}" in makefile
+
+
+def test_the_readme_links_to_what_exists() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(
+        r"`([\w./]+/|[A-Za-z_]+\.(?:md|cff|yml))`", readme
+    )
+    for link in links:
+        if link.endswith("ranking.png") and not (BOOK / "10_transfer.ipynb").exists():
+            continue  # drawn with the chapter on transfer
+        if link != "claims.yml":
+            assert (ROOT / link).exists(), link
+
+
+def test_the_continuous_integration_is_executable() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert "make test" in script.read_text(encoding="utf-8")
+    assert subprocess.run(["bash", "-n", script]).returncode == 0
+
+
+def test_requirements_end_with_the_package_and_are_bounded() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[-1] == "-e ."
+    wanted = [line for line in lines if line and not line.startswith(("#", "-"))]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line) for line in wanted), wanted
