@@ -223,10 +223,11 @@ class NoisyLayer(nn.Module):
     bias_log_var: nn.Parameter | None
 
     def __init__(
-        self, plain: nn.Linear | nn.Conv2d, centre: str, prior_var: float | None, init_log_var: float
+        self, plain: nn.Linear | nn.Conv2d, prior: str, prior_var: float, centre: str, init_log_var: float
     ) -> None:
         super().__init__()
         self.plain = copy.deepcopy(plain)
+        self.prior = prior
         self.prior_var = prior_var
         for name in ("weight", "bias"):
             value = getattr(plain, name)
@@ -320,10 +321,11 @@ def make_noisy(
     if centre not in CENTRES:
         raise ValueError(f"centre: {centre!r}; accepted: {', '.join(CENTRES)}")
     _positive("prior_var", prior_var)
-    fixed = float(prior_var) if prior == "fixed" else None
-    noisy = _convert(copy.deepcopy(model), "", lambda layer: NoisyLayer(layer, centre, fixed, init_log_var))
-    noisy.prior = prior
-    return noisy
+    return _convert(
+        copy.deepcopy(model),
+        "",
+        lambda layer: NoisyLayer(layer, prior, float(prior_var), centre, init_log_var),
+    )
 
 
 def _convert(module: nn.Module, path: str, make: Callable[[nn.Linear | nn.Conv2d], nn.Module]) -> nn.Module:
@@ -358,16 +360,18 @@ def kl(model: nn.Module) -> Tensor:
     ValueError
         If the model has no noisy layer.
     """
-    parts = [(layer.prior_var, *layer.offsets()) for layer in noisy_layers(model)]
-    if not parts:
+    layers = list(noisy_layers(model))
+    if not layers:
         raise ValueError("model: has no noisy layer; pass it through make_noisy first")
-    if getattr(model, "prior", None) == "shared":
-        return _best_scale_kl(torch.cat([p[1] for p in parts]), torch.cat([p[2] for p in parts]))
-    total = torch.zeros((), dtype=parts[0][1].dtype)
-    for var, shift, log_var in parts:
-        if var is None:
+    parts = [layer.offsets() for layer in layers]
+    if layers[0].prior == "shared":
+        return _best_scale_kl(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+    total = torch.zeros((), dtype=parts[0][0].dtype)
+    for layer, (shift, log_var) in zip(layers, parts, strict=True):
+        if layer.prior == "per_layer":
             total = total + _best_scale_kl(shift, log_var)
         else:
+            var = layer.prior_var
             total = total + 0.5 * ((log_var.exp() + shift**2) / var - 1 + math.log(var) - log_var).sum()
     return total
 
@@ -575,6 +579,92 @@ def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor, *, draws: int = 8
         outputs = [net(inputs) for net in nets]
     loss = float(np.mean([functional.cross_entropy(o, labels).item() for o in outputs]))
     return Score(loss, float(np.mean([(o.argmax(1) != labels).double().mean().item() for o in outputs])))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What :func:`sweep` measured; every array has shape ``(seeds, betas)``, losses and KL in nats.
+
+    Attributes
+    ----------
+    betas : ndarray, shape (betas,)
+    kl, train_loss, train_error, test_loss, test_error : ndarray
+        Losses and errors are means over drawn weights.
+    parameters : int
+        Weights and biases of one network.
+    """
+
+    betas: NDArray[np.float64]
+    kl: NDArray[np.float64]
+    train_loss: NDArray[np.float64]
+    train_error: NDArray[np.float64]
+    test_loss: NDArray[np.float64]
+    test_error: NDArray[np.float64]
+    parameters: int
+
+
+def sweep(
+    build: Callable[[int], nn.Module],
+    train_set: tuple[Tensor, Tensor],
+    test_set: tuple[Tensor, Tensor],
+    betas: Sequence[float],
+    *,
+    m: int,
+    seeds: int = 3,
+    draws: int = 8,
+    steps: int = 600,
+    batch_size: int = 50,
+    lr: float = 2e-2,
+    **noise: Any,
+) -> Sweep:
+    """Train and score a noisy network at every price β and seed, all in one go.
+
+    Parameters
+    ----------
+    build : callable
+        ``build(seed)`` returns a freshly initialised plain network.
+    train_set : pair of Tensor
+        Inputs ``(N, …)`` and labels ``(N,)``, or ``(seeds, N)`` for labels that differ by seed.
+    test_set : pair of Tensor
+    betas : sequence of float
+    m : int
+        Samples that each seed trains on: its own random rows of the training set.
+    seeds, draws, steps, batch_size, lr
+        Repetitions; weight draws to score with; and as in :func:`train`.
+    **noise
+        Options of :func:`make_noisy`.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ValueError
+        If ``m`` is not between 1 and N, or as :func:`train_many`.
+    """
+    inputs, labels = train_set
+    _check_m(m)
+    if m > len(inputs):
+        raise ValueError(f"m: {m}; the training set has {len(inputs)} samples")
+    labels = labels.expand(seeds, -1) if labels.ndim == 1 else labels
+    orders = [
+        torch.randperm(len(inputs), generator=torch.Generator().manual_seed(s))[:m] for s in range(seeds)
+    ]
+    runs = [(s, beta) for s in range(seeds) for beta in betas]
+    nets = [make_noisy(build(s), **noise) for s, _ in runs]
+    rows = torch.stack([orders[s] for s, _ in runs])
+    prices = [beta for _, beta in runs]
+    chosen = torch.stack([labels[s] for s, _ in runs])
+    train_many(nets, inputs, chosen, prices, rows=rows, steps=steps, batch_size=batch_size, lr=lr)
+    table = []
+    for net, (s, _) in zip(nets, runs, strict=True):
+        seen = evaluate(net, inputs[orders[s]], labels[s][orders[s]], draws=draws)
+        fresh = evaluate(net, *test_set, draws=draws)
+        table.append((kl(net).item(), seen.cross_entropy, seen.error, fresh.cross_entropy, fresh.error))
+    size = sum(p.numel() for p in build(0).parameters())
+    a, b, c, d, e = np.array(table).reshape(seeds, len(betas), 5).transpose(2, 0, 1)
+    return Sweep(np.asarray(betas, float), a, b, c, d, e, size)
 
 
 # ---------------------------------------------------------------- a bridge to chapter 2

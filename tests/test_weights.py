@@ -326,6 +326,28 @@ def test_a_sweep_trains_each_network_on_its_own_rows_labels_and_price():
     assert history.kl.shape == (len(history.steps), 3)
 
 
+def test_sweep_scores_every_seed_and_price():
+    train_set, test_set = blobs(120), blobs(60, seed=9)
+    flipped = torch.stack([train_set[1], 1 - train_set[1]])
+    out = weights.sweep(
+        lambda seed: nn.Linear(2, 2),
+        (train_set[0], flipped),
+        test_set,
+        [0.01, 100.0],
+        m=50,
+        seeds=2,
+        steps=300,
+    )
+    assert out.kl.shape == out.test_error.shape == (2, 2)
+    assert out.parameters == 6
+    assert (out.train_error[:, 0] < 0.1).all()
+    assert out.test_error[0, 0] < 0.1
+    assert out.test_error[1, 0] > 0.9
+    assert (out.kl[:, 0] > out.kl[:, 1]).all()
+    with pytest.raises(ValueError, match="m: 500; the training set has 120"):
+        weights.sweep(lambda seed: nn.Linear(2, 2), train_set, test_set, [0.1], m=500)
+
+
 def test_a_convolution_trains_too():
     g = torch.Generator().manual_seed(0)
     y = torch.randint(2, (80,), generator=g)
@@ -435,7 +457,7 @@ def test_more_noise_lowers_the_information_in_the_activations():
 
 
 def test_activations_can_know_more_than_the_weights():
-    """C24: W a coin that never saw D, T = X xor W: I(W;D) = 0, I(T;X|W) = 1 bit; I(T;X) = 1 bit for W constant."""
+    """C24: W a coin that never saw D, T = X xor W: I(W;D) = 0, I(T;X|W) = 1 bit; so with W constant."""
     joint_wd = np.full((2, 4), 1 / 8)
     joint_tx_w = np.zeros((2, 2, 2))
     for x in range(2):
