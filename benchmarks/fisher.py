@@ -53,7 +53,9 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--probe", default="tf_efficientnet_lite0")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
@@ -79,7 +81,9 @@ def main() -> None:
     if not args.no_loop:
         runs["loop over samples"] = lambda: per_sample_loop(model, x, weights)
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(args.repeats + 1):  # interleaved, so that a busy machine slows all alike; the first is a warm-up
+    for _ in range(
+        args.repeats + 1
+    ):  # interleaved, so that a busy machine slows all alike; the first is a warm-up
         for name, run in runs.items():
             times[name].append(seconds(run, args.device))
     base = statistics.median(times["plain forward+backward"][1:])

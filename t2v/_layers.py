@@ -53,7 +53,9 @@ class Captured:
     def squares(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
         """Return parameter name → squares; see :func:`t2v.fisher._stream` for ``pool``."""
         if self.x._version != self.version:
-            raise ValueError(f"layer {self.name!r}: its input is overwritten in place later on; make that operation out-of-place")
+            raise ValueError(
+                f"layer {self.name!r}: its input is overwritten in place later on; make that operation out-of-place"
+            )
         return {
             key: value
             for key, value in self.contract(g, pool).items()
@@ -68,12 +70,13 @@ class Captured:
         raise NotImplementedError
 
 
-def _reduce(per_sample: Tensor, pool: str | None, fan: int = 1) -> Tensor:
+def _reduce(per_sample: Tensor, pool: str | None) -> Tensor:
     """Reduce per-sample gradients ``(n, …)`` of a parameter without fan-in (bias, norm): square, then sum."""
     squares = per_sample.square()
     if pool == "sample":
         return squares.flatten(1).sum(1)
-    return squares.sum(0) / fan
+    total = squares.sum(0)
+    return total.flatten(1).mean(1) if pool == "filter" and total.ndim > 1 else total
 
 
 def _reduce_rows(rows: Tensor, pool: str | None, fan: int) -> Tensor:
@@ -131,7 +134,7 @@ class Product(Captured):
         return torch.cat([torch.linalg.vector_norm(part, dim=3).square() for part in self.products(g)])
 
     def cached(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        """What depends on the input alone is made once for all backward passes."""
+        """Make what depends on the input alone once for all backward passes."""
         store: dict[str, Tensor] = self.__dict__.setdefault("store", {})
         if key not in store:
             store[key] = make()
@@ -204,7 +207,7 @@ class ConvLayer(Product):
         return self.pointwise or self.x.ndim == 4
 
     def _weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
-        """The library's own weight gradient of a convolution whose groups are samples × groups."""
+        """Call the library's own weight gradient of a convolution whose groups are samples × groups."""
         m, n = self.module, len(x)
         weight_gradient = {3: grad.conv1d_weight, 4: grad.conv2d_weight, 5: grad.conv3d_weight}[x.ndim]
         return weight_gradient(
@@ -217,7 +220,7 @@ class ConvLayer(Product):
         )
 
     def _correlate(self, x: Tensor, g: Tensor) -> Tensor:
-        """The same for a depthwise convolution on a small map, where this is faster.
+        """Do the same for a depthwise convolution on a small map, where this is faster.
 
         Each channel is correlated with its own output gradient; stride and dilation change places
         (Rochette et al., 2019).
@@ -226,14 +229,20 @@ class ConvLayer(Product):
         convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
         channels = x.reshape(1, -1, *x.shape[2:])
         kernels = g.reshape(-1, 1, *self.shape[2:])
-        out = convolve(channels, kernels, None, stride=m.dilation, dilation=m.stride, groups=channels.shape[1])
-        return out[(0, slice(None), *(slice(k) for k in m.kernel_size))]  # a stride may leave rows over at the end
+        out = convolve(
+            channels, kernels, None, stride=m.dilation, dilation=m.stride, groups=channels.shape[1]
+        )
+        for axis, k in enumerate(m.kernel_size):  # a stride may leave rows over at the end
+            out = out.narrow(axis + 2, 0, k)
+        return out
 
     def _padded(self) -> Tensor:
         m = self.module
         if type(m).forward in _PLAIN_FORWARDS:
             mode = "constant" if m.padding_mode == "zeros" else m.padding_mode
-            pads = m._reversed_padding_repeated_twice if isinstance(m.padding, str) else _both_sides(m.padding)
+            pads = (
+                m._reversed_padding_repeated_twice if isinstance(m.padding, str) else _both_sides(m.padding)
+            )
         else:  # TensorFlow's "same": the padding follows from the sizes, and the odd pixel goes to the end
             mode, pads = "constant", self._same_padding()
         return F.pad(self.x, pads, mode=mode) if any(pads) else self.x
@@ -285,7 +294,9 @@ class GroupNormLayer(BatchNormLayer):
         return F.group_norm(self.x, self.module.num_groups, None, None, self.module.eps)
 
     def expected(self) -> Tensor:
-        return F.group_norm(self.x, self.module.num_groups, self.module.weight, self.module.bias, self.module.eps)
+        return F.group_norm(
+            self.x, self.module.num_groups, self.module.weight, self.module.bias, self.module.eps
+        )
 
 
 class LayerNormLayer(Captured):
@@ -319,7 +330,9 @@ class EmbeddingLayer(Captured):
         rows, sample, sums = self._per_sample_rows(g.reshape(n, -1, m.embedding_dim))
         squares = sums.square()
         if pool == "sample":
-            return {"weight": torch.zeros(n, dtype=g.dtype, device=g.device).index_add(0, sample, squares.sum(1))}
+            return {
+                "weight": torch.zeros(n, dtype=g.dtype, device=g.device).index_add(0, sample, squares.sum(1))
+            }
         if pool == "filter":
             return {"weight": squares.sum(0) / m.num_embeddings}
         return {"weight": torch.zeros_like(m.weight, dtype=g.dtype).index_add(0, rows, squares)}
@@ -347,9 +360,7 @@ _HANDLERS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], type[Captu
     (nn.Embedding, EmbeddingLayer),
 )
 _PLAIN_FORWARDS = {
-    kind.forward
-    for kinds, _ in _HANDLERS
-    for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
+    kind.forward for kinds, _ in _HANDLERS for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
 }
 
 
@@ -371,9 +382,13 @@ class Handler:
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> None:
             if name in store:
-                raise ValueError(f"layer {name!r} is called more than once in a forward pass, which is not supported")
+                raise ValueError(
+                    f"layer {name!r} is called more than once in a forward pass, which is not supported"
+                )
             if len(args) == 0 or not isinstance(args[0], Tensor):
-                raise ValueError(f"layer {name!r} was called without a positional tensor; its input cannot be kept")
+                raise ValueError(
+                    f"layer {name!r} was called without a positional tensor; its input cannot be kept"
+                )
             store[name] = self.kind(module, args[0].detach(), name)
 
         def keep(out: Tensor) -> Tensor:
@@ -406,7 +421,9 @@ def _verify(captured: Captured, out: Tensor) -> None:
         same = expected.shape == out.shape and torch.allclose(expected, out, rtol=1e-3, atol=1e-4 * scale)
     if not same:
         kind = type(captured.module)
-        raise ValueError(f"layer {captured.name!r}: {kind.__name__} computes something else than {kind.__bases__[0].__name__}; not supported")
+        raise ValueError(
+            f"layer {captured.name!r}: {kind.__name__} computes something else than {kind.__bases__[0].__name__}; not supported"
+        )
 
 
 def handler_for(module: nn.Module, required: bool = True) -> Any:

@@ -24,7 +24,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -63,7 +63,8 @@ def diagonal(
         memory does not grow with the number of batches.
     expectation : {"exact", "sample", "rademacher", "empirical"}
         How the labels are averaged: the sum over all classes (one backward pass a class); ``draws`` labels a sample
-        from the model; ``draws`` random square roots of the covariance (unbiased, less noise); or the data's labels.
+        from the model; ``draws`` random square roots of the covariance (unbiased; less noisy than sampled labels where
+        the model is confident, more where it is unsure); or the data's labels.
     pool : {"filter"}, optional
         Average the diagonal over the weights of each output channel (weights ``(out, …)`` become ``(out,)``).
     targets : Tensor, optional
@@ -105,7 +106,9 @@ def diagonal(
     mean = OrderedDict((name, value / count) for name, value in total.items())
     for name, value in mean.items():
         if not _all_finite(value):
-            raise ValueError(f"gradients of {name!r} are NaN or infinite; lower the scale of the inputs or of the weights")
+            raise ValueError(
+                f"gradients of {name!r} are NaN or infinite; lower the scale of the inputs or of the weights"
+            )
     return mean
 
 
@@ -191,8 +194,8 @@ def scores(
         return logits[0]
 
     def pull_back(x: Tensor, vectors: Tensor) -> dict[str, Tensor]:
-        _, vjp = torch.func.vjp(lambda p: logits_of(p, x), parameters)
-        return torch.func.vmap(lambda v: vjp(v)[0])(vectors)  # type: ignore[no-any-return]
+        pulled: tuple[Any, ...] = torch.func.vjp(lambda p: logits_of(p, x), parameters)
+        return torch.func.vmap(lambda v: pulled[1](v)[0])(vectors)
 
     rows, count = [], 0
     with evaluating(model), torch.no_grad():
@@ -289,7 +292,9 @@ def logdet(
     if damping == 0:
         rank = int((eigenvalues > eigenvalues.max() * 1e-12 * max(rows, size)).sum())
         if rank < size:
-            raise ValueError(f"damping: the Fisher matrix is singular (rank {rank} of {size}); give damping > 0")
+            raise ValueError(
+                f"damping: the Fisher matrix is singular (rank {rank} of {size}); give damping > 0"
+            )
     spectrum = eigenvalues.clamp(min=0) + damping
     return float(spectrum.log().sum()) + (size - len(spectrum)) * (math.log(damping) if damping else 0.0)
 
@@ -332,7 +337,9 @@ def _logit_vectors(
         # All draws of a sample come together, so that the result does not depend on how samples are batched.
         uniform = torch.rand(n, draws, classes, generator=noise, dtype=torch.float64).to(p.device)
         for k in range(draws):
-            if expectation == "sample":  # Gumbel's trick: the arg max of log p + Gumbel noise is a draw from p
+            if (
+                expectation == "sample"
+            ):  # Gumbel's trick: the arg max of log p + Gumbel noise is a draw from p
                 gumbel = -(-uniform[:, k].clamp(min=1e-300).log()).log()
                 label = (logits.log_softmax(1) + gumbel).argmax(1)
                 v = nn.functional.one_hot(label, classes).to(p) - p
@@ -345,7 +352,9 @@ def _logit_vectors(
 
 def _noise(expectation: Expectation, draws: int, seed: int) -> torch.Generator:
     if expectation not in get_args(Expectation):
-        raise ValueError(f"expectation: {expectation!r} is unknown; accepted: {', '.join(get_args(Expectation))}")
+        raise ValueError(
+            f"expectation: {expectation!r} is unknown; accepted: {', '.join(get_args(Expectation))}"
+        )
     if not isinstance(draws, int) or draws < 1:
         raise ValueError(f"draws: {draws!r} is not a whole number ≥ 1")
     return torch.Generator().manual_seed(seed)
@@ -373,20 +382,28 @@ def _batches(
         _refuse_nonfinite(x, "inputs", seen)
         if expectation == "empirical":
             if y is None:
-                raise ValueError("targets: expectation='empirical' needs labels; pass targets, or (inputs, targets) batches")
+                raise ValueError(
+                    "targets: expectation='empirical' needs labels; pass targets, or (inputs, targets) batches"
+                )
             y = torch.as_tensor(y, device=parameter.device)
             if y.shape != (len(x),) or y.is_floating_point():
-                raise ValueError(f"targets: integer labels of shape ({len(x)},) are accepted, not {y.dtype} {tuple(y.shape)}")
+                raise ValueError(
+                    f"targets: integer labels of shape ({len(x)},) are accepted, not {y.dtype} {tuple(y.shape)}"
+                )
         seen += len(x)
         yield x, y if expectation == "empirical" else None
     if seen == 0:
         raise ValueError("inputs: there is no sample; at least one is needed")
 
 
-def _split(inputs: Batches, targets: Tensor | None, batch_size: int) -> Iterable[Tensor | tuple[Tensor, Tensor]]:
+def _split(
+    inputs: Batches, targets: Tensor | None, batch_size: int
+) -> Iterable[Tensor | tuple[Tensor, Tensor]]:
     if not isinstance(inputs, Tensor):
         if targets is not None:
-            raise ValueError("targets: with an iterable of batches, give the labels inside the batches: (inputs, targets)")
+            raise ValueError(
+                "targets: with an iterable of batches, give the labels inside the batches: (inputs, targets)"
+            )
         return inputs
     if inputs.ndim < 2:
         raise ValueError(f"inputs: shape {tuple(inputs.shape)}; (n, …) with at least two axes is accepted")
@@ -408,7 +425,9 @@ def _checked_logits(logits: Tensor, n: int, seen: int) -> Tensor:
 def _checked_targets(targets: Tensor | None, classes: int) -> Tensor | None:
     if targets is not None and not targets.is_meta and bool(((targets < 0) | (targets >= classes)).any()):
         bad = int(targets[(targets < 0) | (targets >= classes)][0])
-        raise ValueError(f"targets: label {bad} is out of range; the model has {classes} classes (0 … {classes - 1})")
+        raise ValueError(
+            f"targets: label {bad} is out of range; the model has {classes} classes (0 … {classes - 1})"
+        )
     return targets
 
 
@@ -520,7 +539,9 @@ def _wanted(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
         for layer in layers:
             if layer not in known and layer not in names:
                 near = difflib.get_close_matches(layer, known + names, n=3)
-                raise ValueError(f"layers: {layer!r} is not in the model; nearest: {', '.join(near) or 'none'}")
+                raise ValueError(
+                    f"layers: {layer!r} is not in the model; nearest: {', '.join(near) or 'none'}"
+                )
         names = [n for n in names if any(n == layer or n.startswith(layer + ".") for layer in layers)]
         if not names:
             raise ValueError(f"layers: {', '.join(layers)} have no parameters")
@@ -534,5 +555,7 @@ def _wanted(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
             )
         first = owners.setdefault(id(model.get_parameter(name)), name)
         if first != name:
-            raise ValueError(f"parameters {first!r} and {name!r} are one shared tensor; shared weights are not supported")
+            raise ValueError(
+                f"parameters {first!r} and {name!r} are one shared tensor; shared weights are not supported"
+            )
     return names

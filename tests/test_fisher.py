@@ -24,17 +24,22 @@ def brute_force(
     total = {name: torch.zeros_like(p) for name, p in named.items()}
     for i in range(len(x)):
         log_p = model(x[i : i + 1])[0].log_softmax(0)
+        p = log_p.detach().exp()
         labels = range(len(log_p)) if expectation == "exact" else [int(targets[i])]
         for y in labels:
-            weight = float(log_p[y].exp()) if expectation == "exact" else 1.0
-            gradients = torch.autograd.grad(log_p[y], list(named.values()), retain_graph=True, allow_unused=True)
+            weight = float(p[y]) if expectation == "exact" else 1.0
+            gradients = torch.autograd.grad(
+                log_p[y], list(named.values()), retain_graph=True, allow_unused=True
+            )
             for name, g in zip(named, gradients, strict=True):
                 if g is not None:
                     total[name] += weight * g**2
     return {name: t / len(x) for name, t in total.items()}
 
 
-def assert_same(ours: dict[str, Tensor], oracle: dict[str, Tensor], pool: str | None, rtol: float = 1e-10) -> None:
+def assert_same(
+    ours: dict[str, Tensor], oracle: dict[str, Tensor], pool: str | None, rtol: float = 1e-10
+) -> None:
     assert list(ours) == list(oracle)
     for name, want in oracle.items():
         if pool == "filter" and want.ndim > 1:
@@ -44,7 +49,9 @@ def assert_same(ours: dict[str, Tensor], oracle: dict[str, Tensor], pool: str | 
         error = float((got - want).abs().max() / want.abs().max().clamp(min=1e-300))
         index = int((got - want).abs().argmax())
         ratio = float(got.flatten()[index] / want.flatten()[index])
-        assert error <= rtol, f"{name}[{index}]: {got.flatten()[index]} and {want.flatten()[index]}, ratio {ratio}"
+        assert error <= rtol, (
+            f"{name}[{index}]: {got.flatten()[index]} and {want.flatten()[index]}, ratio {ratio}"
+        )
 
 
 def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
@@ -99,15 +106,30 @@ MODELS = {
     "linear": (lambda: nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (4, 5)),
     "linear without bias": (lambda: nn.Sequential(nn.Linear(5, 3, bias=False)), (4, 5)),
     "conv": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(inplace=True), *head(5)), IMAGES),
-    "conv as first layer, in place": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(inplace=True), *head(5)), IMAGES),
+    "conv as first layer, in place": (
+        lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(inplace=True), *head(5)),
+        IMAGES,
+    ),
     "conv strided dilated": (
         lambda: nn.Sequential(nn.Conv2d(3, 5, 3, stride=2, dilation=2, padding=(2, 1)), nn.Tanh(), *head(5)),
         IMAGES,
     ),
-    "conv same padding": (lambda: nn.Sequential(nn.Conv2d(3, 5, (2, 4), padding="same"), nn.Tanh(), *head(5)), IMAGES),
-    "conv reflect": (lambda: nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, padding_mode="reflect"), nn.Tanh(), *head(5)), IMAGES),
-    "conv grouped": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 3, groups=2), nn.Tanh(), *head(6)), IMAGES),
-    "conv grouped pointwise": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1, groups=2), nn.Tanh(), *head(6)), IMAGES),
+    "conv same padding": (
+        lambda: nn.Sequential(nn.Conv2d(3, 5, (2, 4), padding="same"), nn.Tanh(), *head(5)),
+        IMAGES,
+    ),
+    "conv reflect": (
+        lambda: nn.Sequential(nn.Conv2d(3, 5, 3, padding=1, padding_mode="reflect"), nn.Tanh(), *head(5)),
+        IMAGES,
+    ),
+    "conv grouped": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 3, groups=2), nn.Tanh(), *head(6)),
+        IMAGES,
+    ),
+    "conv grouped pointwise": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 6, 1, groups=2), nn.Tanh(), *head(6)),
+        IMAGES,
+    ),
     "conv depthwise": (
         lambda: nn.Sequential(nn.Conv2d(3, 6, 3, groups=3, stride=2, padding=1), nn.Tanh(), *head(6)),
         IMAGES,
@@ -118,18 +140,42 @@ MODELS = {
     ),
     "conv to one position": (lambda: nn.Sequential(nn.Conv2d(3, 5, (9, 8)), nn.Tanh(), *head(5)), IMAGES),
     "conv gram": (lambda: nn.Sequential(nn.Conv2d(3, 40, 6), nn.Tanh(), *head(40)), IMAGES),
-    "conv1d": (lambda: nn.Sequential(nn.Conv1d(3, 4, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), (4, 3, 9)),
-    "conv3d": (lambda: nn.Sequential(nn.Conv3d(2, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(32, 3)), (3, 2, 3, 3, 3)),
-    "conv3d depthwise": (lambda: nn.Sequential(nn.Conv3d(2, 2, 2, groups=2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)), (3, 2, 3, 3, 3)),
-    "batch norm": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), *head(4)), IMAGES),
-    "batch norm 1d": (lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)), (4, 5)),
-    "group norm": (lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Tanh(), *head(4)), IMAGES),
-    "layer norm 2 axes": (lambda: nn.Sequential(nn.LayerNorm((3, 5)), nn.Flatten(), nn.Linear(15, 3)), (4, 3, 5)),
+    "conv1d": (
+        lambda: nn.Sequential(nn.Conv1d(3, 4, 3, stride=2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)),
+        (4, 3, 9),
+    ),
+    "conv3d": (
+        lambda: nn.Sequential(nn.Conv3d(2, 4, 2), nn.Tanh(), nn.Flatten(), nn.Linear(32, 3)),
+        (3, 2, 3, 3, 3),
+    ),
+    "conv3d depthwise": (
+        lambda: nn.Sequential(nn.Conv3d(2, 2, 2, groups=2), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)),
+        (3, 2, 3, 3, 3),
+    ),
+    "batch norm": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), *head(4)),
+        IMAGES,
+    ),
+    "batch norm 1d": (
+        lambda: nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3)),
+        (4, 5),
+    ),
+    "group norm": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4), nn.Tanh(), *head(4)),
+        IMAGES,
+    ),
+    "layer norm 2 axes": (
+        lambda: nn.Sequential(nn.LayerNorm((3, 5)), nn.Flatten(), nn.Linear(15, 3)),
+        (4, 3, 5),
+    ),
     "linear on few tokens": (
         lambda: nn.Sequential(nn.Linear(20, 30), nn.Tanh(), nn.Linear(30, 4), nn.Flatten(), nn.Linear(12, 3)),
         (4, 3, 20),
     ),
-    "linear on many tokens": (lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(80, 3)), (4, 20, 3)),
+    "linear on many tokens": (
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Flatten(), nn.Linear(80, 3)),
+        (4, 20, 3),
+    ),
     "residual": (Residual, IMAGES),
     "tokens": (Tokens, "tokens"),
 }
@@ -228,27 +274,34 @@ def test_full_is_the_hessian_of_the_kl_divergence() -> None:
 
 @pytest.mark.parametrize("expectation", ["sample", "rademacher"])
 def test_monte_carlo_is_unbiased_and_converges_at_root_n(expectation: str) -> None:
-    model, x = build("conv")
+    model, x = build("linear")
     exact = fisher.diagonal(model, x)["0.weight"]
     errors = {}
-    for draws in (25, 400, 6400):
-        estimate = fisher.diagonal(model, x, expectation=expectation, draws=draws, seed=5)["0.weight"]
-        errors[draws] = float((estimate - exact).square().mean().sqrt() / exact.mean())
-    slope = math.log(errors[6400] / errors[25]) / math.log(6400 / 25)
-    assert -0.75 < slope < -0.3, errors
-    assert errors[6400] < 0.06, errors
+    for draws in (8, 512):
+        options = {"expectation": expectation, "draws": draws}
+        runs = torch.stack([fisher.diagonal(model, x, seed=s, **options)["0.weight"] for s in range(10)])
+        errors[draws] = float((runs - exact).square().mean().sqrt() / exact.mean())
+    slope = math.log(errors[512] / errors[8]) / math.log(512 / 8)
+    assert -0.65 < slope < -0.35, errors
+    assert errors[512] < 0.1, errors
 
 
-def test_rademacher_is_less_noisy_than_one_sampled_label() -> None:
-    model, x = build("conv")
+def relative_noise(model: nn.Module, x: Tensor, expectation: str, seeds: int = 60) -> float:
     exact = fisher.diagonal(model, x, pool="filter")["0.weight"]
-    error = {
-        e: torch.stack(
-            [fisher.diagonal(model, x, expectation=e, pool="filter", seed=s)["0.weight"] - exact for s in range(200)]
-        ).square().mean()
-        for e in ("sample", "rademacher")
-    }
-    assert error["rademacher"] < error["sample"]
+    runs = [fisher.diagonal(model, x, expectation=expectation, pool="filter", seed=s) for s in range(seeds)]
+    return float(torch.stack([r["0.weight"] - exact for r in runs]).square().mean().sqrt() / exact.mean())
+
+
+def test_rademacher_is_less_noisy_than_a_sampled_label_where_the_model_is_confident() -> None:
+    """A sampled label of a confident model is a rare event; of an unsure one it is the better draw."""
+    torch.manual_seed(2)
+    model, x = (
+        nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 20)).double(),
+        torch.randn(8, 5).double(),
+    )
+    assert relative_noise(model, x, "sample") < relative_noise(model, x, "rademacher")
+    model[2].weight.data *= 20
+    assert relative_noise(model, x, "rademacher") < relative_noise(model, x, "sample")
 
 
 @pytest.mark.parametrize("expectation", ["exact", "sample", "rademacher"])
@@ -265,7 +318,9 @@ def test_result_does_not_depend_on_the_batching(expectation: str) -> None:
 
 def test_seed_changes_the_draws_and_only_them() -> None:
     model, x = build("linear")
-    first, second, other = (fisher.diagonal(model, x, expectation="sample", seed=s)["0.weight"] for s in (1, 1, 2))
+    first, second, other = (
+        fisher.diagonal(model, x, expectation="sample", seed=s)["0.weight"] for s in (1, 1, 2)
+    )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 
@@ -314,7 +369,11 @@ def test_agrees_with_curvlinops() -> None:
     model, x = build("linear")
     y = torch.zeros(len(x), dtype=torch.long)
     peer = curvlinops.GGNLinearOperator(
-        model, nn.CrossEntropyLoss(reduction="mean"), dict(model.named_parameters()), [(x, y)], check_deterministic=False
+        model,
+        nn.CrossEntropyLoss(reduction="mean"),
+        list(model.parameters()),
+        [(x, y)],
+        check_deterministic=False,
     )
     dense = torch.as_tensor(peer @ torch.eye(peer.shape[1], dtype=torch.float64))
     assert torch.allclose(fisher.full(model, x), dense, atol=1e-10)
@@ -390,7 +449,10 @@ def test_unsupported_layers_are_refused_by_name() -> None:
         (nn.Sequential(Scale(), nn.Linear(5, 3)), r"'0\.gamma' belongs to a Scale"),
         (nn.Sequential(Sneaky(5, 3)), "'0': Sneaky computes something else than Linear"),
         (nn.Sequential(nn.Linear(5, 5), nn.PReLU(), nn.Linear(5, 3)), r"'1\.weight' belongs to a PReLU"),
-        (nn.Sequential(nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 3)), "no running statistics"),
+        (
+            nn.Sequential(nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 3)),
+            "no running statistics",
+        ),
     ]
     for model, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -406,7 +468,7 @@ def test_unsupported_layers_are_refused_by_name() -> None:
     unused.register_module("spare", None)
     unused.spare = nn.Linear(2, 2)
     unused.forward = lambda x: unused[0](x)  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match="'spare' .* took no part"):
+    with pytest.raises(ValueError, match=r"'spare' .* took no part"):
         fisher.diagonal(unused, x)
 
 
@@ -420,7 +482,11 @@ def test_bad_input_is_refused_with_a_reason() -> None:
         (x, {"draws": 0}, "draws: 0"),
         (x, {"pool": "layer"}, "pool: 'layer'"),
         (x, {"expectation": "empirical"}, "needs labels"),
-        (x, {"expectation": "empirical", "targets": torch.tensor([0, 1, 2, 3])}, r"label 3 is out of range; .* 3 classes"),
+        (
+            x,
+            {"expectation": "empirical", "targets": torch.tensor([0, 1, 2, 3])},
+            r"label 3 is out of range; .* 3 classes",
+        ),
         (x, {"expectation": "empirical", "targets": torch.tensor([0, 1])}, "2 labels for 4 inputs"),
         (x, {"layers": []}, "non-empty list"),
         ([], {}, "no sample"),
@@ -428,10 +494,12 @@ def test_bad_input_is_refused_with_a_reason() -> None:
     for inputs, options, message in cases:
         with pytest.raises(ValueError, match=message):
             fisher.diagonal(model, inputs, **options)
-    with pytest.raises(ValueError, match="logits: sample 1 "):
-        huge = torch.ones(3, 5, dtype=torch.float64)
-        huge[1] = 1e308
-        fisher.diagonal(nn.Sequential(nn.Linear(5, 3)).double(), huge * torch.tensor([1e-300, 1e300, 1]).double()[:, None])
+    overflow = torch.ones(3, 5, dtype=torch.float64)
+    overflow[1] = 1e200
+    linear = nn.Sequential(nn.Linear(5, 3)).double()
+    linear[0].weight.data.fill_(1e200)
+    with pytest.raises(ValueError, match="logits: sample 1 has"):
+        fisher.diagonal(linear, overflow)
     with pytest.raises(ValueError, match="must return logits"):
         fisher.diagonal(nn.Sequential(nn.Conv2d(3, 2, 1)), torch.randn(2, 3, 4, 4))
     with pytest.raises(ValueError, match="GiB"):
@@ -440,7 +508,14 @@ def test_bad_input_is_refused_with_a_reason() -> None:
 
 def test_everything_stays_on_the_models_device() -> None:
     """On the meta device a tensor made on the CPU by mistake raises: a test of device handling without a GPU."""
-    for name in ("batch norm", "conv depthwise", "conv gram", "linear on few tokens", "layer norm 2 axes", "group norm"):
+    for name in (
+        "batch norm",
+        "conv depthwise",
+        "conv gram",
+        "linear on few tokens",
+        "layer norm 2 axes",
+        "group norm",
+    ):
         model, x = build(name)
         model, x = model.to("meta"), x.to("meta")
         for expectation in ("exact", "sample", "rademacher"):

