@@ -416,24 +416,45 @@ def example_joint(letters: str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ") -> tuple[Array, l
     ValueError
         If there is none, or a character repeats or leaves no ink.
     """
-    fits = isinstance(letters, str) and letters and len(set(letters)) == len(letters)
-    if not fits or not letters.isprintable() or any(letter.isspace() for letter in letters):
-        raise ValueError(f"letters is {letters!r}; accepted: a string of different characters that leave ink")
-    lengths = np.array([_stroke_lengths(letter) for letter in letters])
+    if not isinstance(letters, str) or not letters or len(set(letters)) < len(letters):
+        raise ValueError(f"letters is {letters!r}; accepted: a string of different characters, at least one")
+    lengths = np.zeros((len(letters), 6))
+    for row, letter in zip(lengths, letters, strict=True):
+        pieces, kinds = letter_outline(letter)
+        np.add.at(row, kinds, np.linalg.norm(pieces[:, 1] - pieces[:, 0], axis=1))
     joint = lengths / lengths.sum(axis=1, keepdims=True) / len(letters)
     return joint, list(letters), ["vertical", "horizontal", "rising", "falling", "left bowl", "right bowl"]
 
 
-def _stroke_lengths(letter: str) -> Array:
-    """Return the length of a letter's outline by kind of stroke (see :func:`example_joint`)."""
+def letter_outline(letter: str) -> tuple[Array, NDArray[np.int64]]:
+    """Return the outline of a letter in DejaVu Sans as short straight pieces, and the kind of stroke of each.
+
+    Parameters
+    ----------
+    letter : str
+        One character.
+
+    Returns
+    -------
+    pieces : ndarray, shape (n, 2, 2)
+        Start and end, each x and y; the font's size is 100.
+    kinds : ndarray of int, shape (n,)
+        0 … 5: the columns of :func:`example_joint`.
+
+    Raises
+    ------
+    ValueError
+        If it is not one character that leaves ink.
+    """
     import matplotlib
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextPath
 
+    if not isinstance(letter, str) or len(letter) != 1 or not letter.isprintable() or letter.isspace():
+        raise ValueError(f"letter is {letter!r}; accepted: one character that leaves ink")
     font = FontProperties(fname=f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf")
     path = TextPath((0, 0), letter, size=100, prop=font)
-    lengths = np.zeros(6)
-    middle = path.get_extents().intervalx.mean()
+    pieces, kinds = [], []
     here = start = np.zeros(2)
     for points, code in path.iter_segments(simplify=False):
         if code == path.MOVETO:
@@ -441,11 +462,14 @@ def _stroke_lengths(letter: str) -> Array:
             continue
         # A closing piece returns to the start; a curve comes as its control points and its end.
         corners = np.vstack([here, start if code == path.CLOSEPOLY else points.reshape(-1, 2)])
+        if (corners == here).all():
+            continue  # an outline that was closed already
         curved = code in (path.CURVE3, path.CURVE4)
-        pieces = _bezier(corners) if curved else corners
-        lengths += _kinds(np.diff(pieces, axis=0), (pieces[1:] + pieces[:-1]) / 2, curved, middle)
+        line = _bezier(corners) if curved else corners
+        pieces.append(np.stack([line[:-1], line[1:]], axis=1))
+        kinds.append(_kinds(pieces[-1], curved, path.get_extents().intervalx.mean()))
         here = corners[-1]
-    return lengths
+    return np.concatenate(pieces), np.concatenate(kinds)
 
 
 def _bezier(corners: Array, steps: int = 64) -> Array:
@@ -457,14 +481,14 @@ def _bezier(corners: Array, steps: int = 64) -> Array:
     return points[:, 0]
 
 
-def _kinds(steps: Array, middles: Array, curved: bool, centre: float) -> Array:
-    """Sort the lengths of outline pieces into vertical, horizontal, rising, falling, left and right bowl."""
-    lengths = np.hypot(steps[:, 0], steps[:, 1])
-    angle = np.degrees(np.arctan2(steps[:, 1], steps[:, 0])) % 180
+def _kinds(pieces: Array, curved: bool, centre: float) -> NDArray[np.int64]:
+    """Tell vertical, horizontal, rising, falling (0 … 3), and of curved pieces left and right bowl (4, 5)."""
+    if curved:
+        return np.where(pieces[:, :, 0].mean(axis=1) < centre, 4, 5)
+    dx, dy = (pieces[:, 1] - pieces[:, 0]).T
+    angle = np.degrees(np.arctan2(dy, dx)) % 180
     flat = np.minimum(angle, 180 - angle)
-    straight = np.select([flat > 80, flat < 10, angle < 90], [0, 1, 2], 3)
-    kind = np.where(middles[:, 0] < centre, 4, 5) if curved else straight
-    return np.bincount(kind, weights=lengths, minlength=6).astype(np.float64)
+    return np.select([flat > 80, flat < 10, angle < 90], [0, 1, 2], 3)
 
 
 def _pair(p: ArrayLike, q: ArrayLike) -> tuple[Array, Array]:

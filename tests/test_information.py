@@ -292,9 +292,20 @@ def test_example_joint_measures_the_outline():
     assert joint[0, 1] == pytest.approx(box.width / (box.height + box.width), rel=1e-6)
 
 
+def test_letter_outline_closes_and_follows_the_curves():
+    pieces, kinds = info.letter_outline("O")
+    assert pieces.shape == (len(kinds), 2, 2)
+    # Two closed curves: every end is a start, and the outer one bounds the letter's box.
+    np.testing.assert_allclose(np.unique(pieces[:, 0], axis=0), np.unique(pieces[:, 1], axis=0), atol=1e-9)
+    length = np.linalg.norm(pieces[:, 1] - pieces[:, 0], axis=1).sum()
+    width, height = np.ptp(pieces[:, 0], axis=0)
+    assert math.pi * min(width, height) < length < 2 * math.pi * max(width, height)
+    assert set(kinds) == {4, 5}
+
+
 @pytest.mark.parametrize("letters", ["", "AA", "A B", 7])
 def test_example_joint_refuses_bad_letters(letters):
-    with pytest.raises(ValueError, match=r"letters .*accepted"):
+    with pytest.raises(ValueError, match=r"letters? is .*accepted"):
         info.example_joint(letters)
 
 
