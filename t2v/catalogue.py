@@ -458,7 +458,7 @@ _photo("coins", _F, "photographs/coins", "coins", "level", _COINS, (24, 34), 48,
 _UPRIGHT = "astronaut camera chelsea china coffee flower motorcycle rocket"
 _TURNS = "0 90 180 270"
 _photo("page_turn", _F, "photographs/turn/page", "page", "turn", _TURNS, (40, 60), 64, detail=20)
-_photo("photo_turn", _F, "photographs/turn/scene", _UPRIGHT, "turn", _TURNS, (100, 140), 140, detail=25)
+_photo("photo_turn", _F, "photographs/turn/scene", _UPRIGHT, "turn", _TURNS, (170, 220), 200, detail=25)
 ENTRIES["faces"] = Entry(
     FaceRecipe("faces"),
     _F,
@@ -475,7 +475,7 @@ _photo("galaxies", _F, "science/sky", "hubble", "level", _AMOUNTS, (60, 90), 100
 _F = "textures"
 _TEXTURES, _ZOOMS = "brick grass gravel", "1 2 4"
 _FREE = {"grey": True, "free": True}
-_photo("textures", _F, "textures/material", _TEXTURES, "source", _TEXTURES, (24, 60), 64, **_FREE)
+_photo("textures", _F, "textures/material", _TEXTURES, "source", _TEXTURES, (16, 40), 64, **_FREE)
 _photo("texture_zoom", _F, "textures/zoom", _TEXTURES, "zoom", _ZOOMS, (90, 128), 128, **_FREE)
 _F = "image quality"
 _SPOILT = "none slight strong severe"

@@ -12,26 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from t2v.rendering import Images, Labels, Split, balanced_labels, stream, to_bytes
+from t2v.rendering import Images, Labels, Split, balanced_labels, shipped, stream, to_bytes
 
 Floats = NDArray[np.float32]
-_SKLEARN = ("china.jpg", "flower.jpg")
-
-
-def _data_folder(package: str) -> Path:
-    if package == "sklearn":
-        import sklearn.datasets
-
-        return Path(sklearn.datasets.__file__).parent / "images"
-    import skimage
-
-    return Path(skimage.__file__).parent / "data"
 
 
 @lru_cache(maxsize=32)
@@ -39,7 +27,8 @@ def photograph(file: str) -> Images:
     """Return a picture that ships with scikit-learn or scikit-image as RGB, ``(height, width, 3)``."""
     from PIL import Image
 
-    path = _data_folder("sklearn" if file in _SKLEARN else "skimage") / file
+    in_sklearn = file in ("china.jpg", "flower.jpg")
+    path = shipped("sklearn", "datasets", "images", file) if in_sklearn else shipped("skimage", "data", file)
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
 
@@ -66,7 +55,7 @@ def pixel_map(kind: str, file: str) -> Floats:
 
 
 def _disparity(file: str) -> Floats:
-    with np.load(_data_folder("skimage") / "motorcycle_disp.npz", allow_pickle=False) as data:
+    with np.load(shipped("skimage", "data", "motorcycle_disp.npz"), allow_pickle=False) as data:
         disparity = data["arr_0"].astype(np.float32)
     return np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float32)
 
@@ -366,7 +355,7 @@ class FaceRecipe:
 
     def render(self, size: int, train: int, test: int, seed: int) -> tuple[Split, Split]:
         """Cut both splits; see :class:`t2v.rendering.Recipe`."""
-        crops = np.load(_data_folder("skimage") / "lfw_subset.npy", allow_pickle=False)
+        crops = np.load(shipped("skimage", "data", "lfw_subset.npy"), allow_pickle=False)
         crops = np.rint(crops * 255 if crops.max() <= 1 else crops).astype(np.uint8)
         deal = stream(seed, self.name, "deal")
         order = np.stack([deal.permutation(100), 100 + deal.permutation(100)])

@@ -267,6 +267,13 @@ def test_pools_are_what_the_packages_give():
                 assert labels[row] == values[-1]
 
 
+def test_missing_packages_and_files_are_named():
+    with pytest.raises(RuntimeError, match=r"needs the package no_such_package"):
+        rendering.shipped("no_such_package", "x")
+    with pytest.raises(RuntimeError, match=r"package skimage does not ship data/nothing\.png"):
+        rendering.shipped("skimage", "data", "nothing.png")
+
+
 def test_parity_is_the_digit_s():
     task = tasks.load("mnist_parity", size=28, train=400, test=100, cache=False)
     digit = {i.tobytes(): d for i, d in zip(*rendering._pool("mnist"), strict=True)}
