@@ -151,6 +151,16 @@ def test_violation_rate_of_thresholds_stays_below_delta(kind: str) -> None:
     np.testing.assert_array_equal(result.worst, again.worst)
 
 
+def test_small_samples_from_many_points_take_the_same_numbers() -> None:
+    # The sparse product that small samples take, against a loop over the samples.
+    rng = np.random.default_rng(5)
+    losses, p = rng.random((7, 60)), rng.dirichlet(np.ones(60))
+    got = bounds.violation_rate(losses, p, 0.1, 10, trials=20, seed=3).worst
+    counts = np.random.default_rng(3).multinomial(10, p / p.sum(), size=20)
+    want = [max(row @ p - row @ c / 10 for row in losses) for c in counts]
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
 def test_violation_rate_of_the_constant_loss_is_zero() -> None:
     result = bounds.violation_rate([[0.25, 0.25]], [0.5, 0.5], 0.1, 5, epsilon=0.0, kind="two_sided")
     assert result.rate == 0

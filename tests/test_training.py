@@ -217,6 +217,25 @@ def test_a_small_net_learns_the_digits() -> None:
     assert history.loss[-1] < 0.2 < history.loss[0]
 
 
+def test_a_small_net_fits_shuffled_labels() -> None:
+    # C07, small: by heart, and at chance on what it has not seen.
+    d = training.mnist(train=100, test=1000, standardize=True)
+    y, y_test = training.shuffled(d.y, seed=0), training.shuffled(d.y_test, seed=1)
+    history = training.fit(
+        training.convnet(16),
+        d.x,
+        y,
+        epochs=60,
+        every=60,
+        lr=2e-3,
+        batch_size=25,
+        x_test=d.x_test,
+        y_test=y_test,
+    )
+    assert history.train_accuracy[-1] > 0.97
+    assert abs(history.test_accuracy[-1] - 0.1) < 5 * (0.09 / 1000) ** 0.5
+
+
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
 def test_shuffled_keeps_the_counts(fraction: float, digits: training.Split) -> None:
     y = training.shuffled(digits.y, fraction=fraction, seed=3)

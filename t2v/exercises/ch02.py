@@ -66,7 +66,7 @@ EXERCISES = {
         margin,
         _bound_inputs,
         {
-            "That is the one-sided margin: two sides double the failure probability, log(2/δ).": lambda s, d, m: (
+            "That is the one-sided margin; two sides fail twice as often: log(2/δ).": lambda s, d, m: (
                 math.sqrt((s + math.log(1 / d)) / (2 * m))
             ),
             "The logarithm of 2/δ must be natural, as log_size is.": lambda s, d, m: math.sqrt(
@@ -115,8 +115,8 @@ EXERCISES = {
         rademacher,
         _sign_inputs,
         {
-            "Take the best hypothesis for each draw of signs, then the mean, not the other way.": lambda p, s: (
-                float((s @ p.T / p.shape[1]).mean(0).max())
+            "Take the best hypothesis of each draw, then the mean, not the other way.": lambda p, s: float(
+                (s @ p.T / p.shape[1]).mean(0).max()
             ),
             "Divide by the number of points, so that a perfect fit gives 1.": lambda p, s: float(
                 (s @ p.T).max(1).mean()
