@@ -296,12 +296,18 @@ def read_panel(codes: np.ndarray, target: np.ndarray, *, steps: int = 200, seed:
 
 
 def read_layers(
-    model: nn.Module, layers: Iterable[nn.Module], data: Cluttered, *, steps: int = 150, seed: int = 0
+    model: nn.Module,
+    layers: Iterable[nn.Module],
+    data: Cluttered,
+    *,
+    steps: int = 150,
+    seed: int = 0,
+    noise: bool = True,
 ) -> list[tuple[float, float]]:
     """Lower-bound (I(T_k;N), I(T_k;Y)), in bits, for the outputs T_k of several layers on a panel."""
     result = []
     for layer in layers:
-        codes = variational.codes(model, data.flat, layer=layer, seed=seed)
+        codes = variational.codes(model, data.flat, layer=layer, seed=seed, noise=noise)
         result.append(
             (
                 read_panel(codes, data.nuisance, steps=steps, seed=seed),

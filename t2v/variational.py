@@ -493,7 +493,7 @@ def _cuda_devices(device: str) -> list[int]:
 
 
 def _bar(epochs: int, progress: bool) -> Any:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     return tqdm(total=epochs, disable=not progress, desc="epochs", leave=False)
 
@@ -603,6 +603,7 @@ def codes(
     layer: nn.Module | None = None,
     draws: int = 1,
     seed: int = 0,
+    noise: bool = True,
 ) -> np.ndarray:
     """Sample the representation T of every input.
 
@@ -618,6 +619,8 @@ def codes(
         Samples an input.
     seed : int
         Of the noise.
+    noise : bool
+        Whether the noisy layers sample; without noise T is their signal (mean).
 
     Returns
     -------
@@ -634,7 +637,11 @@ def codes(
     kept: list[Tensor] = []
     hook = layer.register_forward_hook(lambda _m, _i, output: kept.append(output.detach().flatten(1)))
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=_cuda_devices(str(device))), noise_on(model):
+        with (
+            torch.no_grad(),
+            torch.random.fork_rng(devices=_cuda_devices(str(device))),
+            noise_on(model, noise),
+        ):
             torch.manual_seed(seed)
             for _ in range(_count("draws", draws)):
                 model.eval()(x)
@@ -675,7 +682,8 @@ def gaussian_information(
         )
     m, lv = mean.detach().double(), log_var.detach().double()
     n, low, high = len(m), 0.0, 0.0
-    generator = torch.Generator().manual_seed(seed)
+    # a stream of its own: inputs that the caller drew with the same seed must not repeat themselves as noise
+    generator = torch.Generator().manual_seed(0x7E57ED + seed)
     for _ in range(_count("draws", draws)):
         t = m + (0.5 * lv).exp() * torch.randn(m.shape, generator=generator, dtype=m.dtype).to(m.device)
         precision = (-lv).exp()

@@ -142,6 +142,14 @@ def test_gaussian_information_low_side_is_capped_by_log_n():
     assert high > exact
 
 
+def test_gaussian_information_draws_noise_of_its_own():
+    """Inputs from the same seed must not come back as the noise."""
+    x = torch.randn(3000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    low, high = v.gaussian_information(x, torch.zeros_like(x), seed=0)
+    assert low == pytest.approx(1.0, abs=0.1)
+    assert high == pytest.approx(1.0, abs=0.1)
+
+
 @pytest.mark.parametrize("noise_var", [0.2, 2.0])
 def test_kl_bounds_the_information_and_its_slack_is_the_kl_of_the_marginal(noise_var):
     """Mean KL to the prior = I(T;X) + KL(p(t) ‖ prior): both known here."""
@@ -271,6 +279,7 @@ def test_codes_are_samples_around_the_mean():
     np.testing.assert_allclose(t.mean(1), mean.detach(), atol=0.1)
     np.testing.assert_allclose(t.var(1), log_var.exp().detach(), rtol=0.15)
     assert v.codes(model, x[:10], draws=3).shape == (30, 2)
+    np.testing.assert_allclose(v.codes(model, x[::3000], noise=False), mean.detach(), rtol=1e-5)
 
 
 # ------------------------------------------------------------------ capacity

@@ -1,0 +1,134 @@
+"""Self-checking exercises of chapter 4: the bottleneck Lagrangian in networks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, rel_entr, xlogy
+
+from t2v.exercises import Exercise
+
+Floats = NDArray[np.float64]
+
+
+def gaussian_kl(mean: Floats, log_var: Floats) -> Floats:
+    """KL(N(mean, diag e^log_var) ‖ N(0, I)) in nats, one value a row."""
+    return np.asarray(0.5 * (np.exp(log_var) + mean**2 - 1 - log_var).sum(axis=1))
+
+
+def slack(p_x: Floats, channel: Floats, prior: Floats) -> float:
+    """E KL(p(t|x) ‖ r(t)) − I(T;X) in bits: the KL of the marginal p(t) to the prior."""
+    return float(rel_entr(p_x @ channel, prior).sum() / np.log(2))
+
+
+def _rate(p_x: Floats, channel: Floats, prior: Floats) -> float:
+    return float((p_x[:, None] * rel_entr(channel, prior)).sum() / np.log(2))
+
+
+def log_normal_kl(signal: float, alpha: float, mu: float, sigma: float) -> float:
+    """KL(logN(log signal, alpha²) ‖ logN(mu, sigma²)) in nats."""
+    gap = np.log(signal) - mu
+    return float((alpha**2 + gap**2) / (2 * sigma**2) - np.log(alpha / sigma) - 0.5)
+
+
+def label_bits(logits: Floats, labels: NDArray[np.int64]) -> float:
+    """H(Y) − H_{p,q}(Y|T) in bits: the lower bound of I(T;Y) that a decoder's logits give."""
+    p = np.bincount(labels) / len(labels)
+    log_q = logits - logsumexp(logits, axis=1, keepdims=True)
+    return float((log_q[np.arange(len(labels)), labels].mean() - xlogy(p, p).sum()) / np.log(2))
+
+
+def _entropy(labels: NDArray[np.int64]) -> float:
+    p = np.bincount(labels) / len(labels)
+    return float(-xlogy(p, p).sum() / np.log(2))
+
+
+def gaussian_bits(signal_var: Floats, noise_var: Floats) -> float:
+    """I(X;T) in bits of independent channels T_i = X_i + noise_i."""
+    return float(0.5 * np.log2(1 + signal_var / noise_var).sum())
+
+
+def dropout_bits(entropy: float, p_drop: float, copies: int) -> float:
+    """I(X;T) in bits when a discrete X is written into so many units, each dropped with probability p."""
+    return float(entropy * (1 - p_drop**copies))
+
+
+def _pair(rng: np.random.Generator) -> tuple[Floats, Floats]:
+    return rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+
+
+def _logits(rng: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
+    labels = np.concatenate([np.arange(4), rng.integers(4, size=26)])
+    return rng.normal(size=(30, 4)) + 2 * np.eye(4)[labels], labels
+
+
+def _channel(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    return rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(4), size=3), rng.dirichlet(np.ones(4))
+
+
+EXERCISES = {
+    "4.1": Exercise(
+        gaussian_kl,
+        _pair,
+        {
+            "That is the mean over the components; the KL of independent components adds up.": lambda m, v: (
+                gaussian_kl(m, v) / m.shape[1]
+            ),
+            "One total for all rows: keep one value a row (sum over axis 1).": lambda m, v: gaussian_kl(
+                m, v
+            ).sum(),
+            "log_var was taken for a standard deviation's logarithm.": lambda m, v: gaussian_kl(m, 2 * v),
+        },
+    ),
+    "4.2": Exercise(
+        slack,
+        _channel,
+        {
+            "That is the rate E KL(p(t|x) ‖ r); subtract I(T;X).": _rate,
+            "Nats: divide by log 2.": lambda p, c, r: slack(p, c, r) * np.log(2),
+            "KL is not symmetric: the marginal p(t) comes first.": lambda p, c, r: float(
+                rel_entr(r, p @ c).sum() / np.log(2)
+            ),
+        },
+    ),
+    "4.3": Exercise(
+        log_normal_kl,
+        lambda rng: (rng.uniform(0.2, 3), rng.uniform(0.1, 0.7), rng.normal(), rng.uniform(0.3, 1.5)),
+        {
+            "The mean of log T is log signal, not signal.": lambda s, a, m, g: log_normal_kl(
+                np.exp(s), a, m, g
+            ),
+            "The −½ is missing: the KL must vanish where the two laws agree.": lambda s, a, m, g: (
+                log_normal_kl(s, a, m, g) + 0.5
+            ),
+        },
+    ),
+    "4.4": Exercise(
+        label_bits,
+        _logits,
+        {
+            "Nats: divide by log 2.": lambda z, y: label_bits(z, y) * np.log(2),
+            "H(Y) is missing: that is minus the cross-entropy.": lambda z, y: label_bits(z, y) - _entropy(y),
+            "The sign of the cross-entropy is wrong.": lambda z, y: 2 * _entropy(y) - label_bits(z, y),
+        },
+    ),
+    "4.5": Exercise(
+        gaussian_bits,
+        lambda rng: (rng.uniform(0.1, 4, 5), rng.uniform(0.1, 4, 5)),
+        {
+            "The factor ½ is missing.": lambda s, n: 2 * gaussian_bits(s, n),
+            "Nats: use log2.": lambda s, n: gaussian_bits(s, n) * np.log(2),
+            "Signal and noise are swapped.": lambda s, n: gaussian_bits(n, s),
+        },
+    ),
+    "4.6": Exercise(
+        dropout_bits,
+        lambda rng: (rng.uniform(1, 8), rng.uniform(0.1, 0.9), int(rng.integers(2, 9))),
+        {
+            "One copy that survives is enough: all must be dropped for X to be lost.": lambda h, p, d: (
+                h * (1 - p) ** d
+            ),
+            "That is one unit's share; several copies are lost less often.": lambda h, p, d: h * (1 - p),
+        },
+    ),
+}
