@@ -1,0 +1,275 @@
+"""Oracles: brute force over rows, integration of one-dimensional mixtures, exact rotations of the icosahedron."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import integrate, stats
+
+from t2v import estimators, information, plane
+from t2v.variational import DivergedError
+
+RNG = np.random.default_rng(0)
+
+
+# ------------------------------------------------------------------ the 12-bit task
+
+
+def test_icosahedron_vertices_are_evenly_spread():
+    v = plane.icosahedron()
+    cosines = np.sort(v @ v.T, axis=1)
+    expected = [-1] + [-1 / math.sqrt(5)] * 5 + [1 / math.sqrt(5)] * 5 + [1]
+    np.testing.assert_allclose(cosines, np.tile(expected, (12, 1)), atol=1e-12)
+
+
+def test_task_is_balanced_and_as_informative_as_asked():
+    task = plane.spherical_task()
+    assert task.inputs.shape == (4096, 12)
+    assert len(np.unique(task.inputs, axis=0)) == 4096
+    assert set(np.unique(task.inputs)) == {-1.0, 1.0}
+    assert abs(task.p_label.mean() - 0.5) < 0.03
+    assert task.i_xy == pytest.approx(0.99, abs=1e-6)
+    joint = np.stack([1 - task.p_label, task.p_label], 1) / 4096
+    assert information.mutual_information(joint) == pytest.approx(task.i_xy, abs=1e-9)
+
+
+def test_rule_does_not_change_under_rotations_of_the_sphere():
+    """Every rotation that maps the vertices onto themselves permutes the bits and must leave f alone."""
+    task, v = plane.spherical_task(seed=3), plane.icosahedron()
+    index = {tuple(row): i for i, row in enumerate(task.inputs.astype(int))}
+    found = 0
+    for j in range(12):
+        for k in range(
+            12
+        ):  # the rotation that takes vertex 0 to j and a neighbour of 0 to k, if there is one
+            near = int(np.argmax(np.isclose(v @ v[0], 1 / math.sqrt(5))))
+            if not np.isclose(v[j] @ v[k], 1 / math.sqrt(5)):
+                continue
+            frame = lambda a, b: np.stack([a, b, np.cross(a, b)], 1)  # noqa: E731
+            rotation = frame(v[j], v[k]) @ np.linalg.inv(frame(v[0], v[near]))
+            move = np.abs(v @ rotation.T - v[:, None]).sum(-1).argmin(0)
+            assert sorted(move) == list(range(12))
+            moved = np.empty_like(task.inputs)
+            moved[:, move] = task.inputs
+            other = [index[tuple(row)] for row in moved.astype(int)[::97]]
+            np.testing.assert_allclose(task.statistic[other], task.statistic[::97], atol=1e-9)
+            found += 1
+    assert found == 60  # the rotation group of the icosahedron
+
+
+# ------------------------------------------------------------------ binned
+
+
+def brute_force(t, y, bins, low, high):
+    rows = [tuple(min(int((v - low) / (high - low) * bins), bins - 1) for v in row) for row in t]
+    joint = np.zeros((len(set(rows)), len(set(y))))
+    place, classes = ({v: i for i, v in enumerate(dict.fromkeys(a))} for a in (rows, y))
+    for r, c in zip(rows, y, strict=True):
+        joint[place[r], classes[c]] += 1 / len(y)
+    return information.entropy(joint.sum(1)), information.mutual_information(joint)
+
+
+@pytest.mark.parametrize(("n", "d", "bins"), [(300, 1, 7), (300, 3, 30), (200, 40, 4)])
+def test_binned_agrees_with_brute_force(n, d, bins):
+    """The last case does not fit in 63 bits: it goes through the hash."""
+    t, y = np.tanh(RNG.normal(size=(n, d))), RNG.integers(3, size=n)
+    t[n // 2 :] = t[: n - n // 2]  # repeats, so that the hash has something to tell apart
+    got = plane.binned_information(t, y, bins=bins, limits=(-1, 1))
+    assert got == pytest.approx(brute_force(t, y.tolist(), bins, -1, 1), abs=1e-9)
+
+
+def test_binned_agrees_with_the_plug_in_estimator_of_chapter_1():
+    t, y = np.tanh(RNG.normal(size=(500, 1))), RNG.integers(2, size=500)
+    digits = np.minimum((t[:, 0] + 1) / 2 * 10, 9).astype(int)
+    assert plane.binned_information(t, y, bins=10, limits=(-1, 1))[1] == pytest.approx(
+        estimators.plug_in(digits, y)
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(arrays(np.float64, (40, 2), elements=st.floats(-1, 1)), st.integers(1, 40), st.integers(0, 10**6))
+def test_binned_inequalities(t, bins, seed):
+    y = np.random.default_rng(seed).integers(2, size=40)
+    i_xt, i_ty = plane.binned_information(t, y, bins=bins, limits=(-1, 1))
+    assert -1e-12 <= i_ty <= min(i_xt, 1.0) + 1e-9
+    assert i_xt <= math.log2(40) + 1e-9
+    assert i_xt <= 2 * math.log2(bins) + 1e-9
+    finer, _ = plane.binned_information(t, y, bins=2 * bins, limits=(-1, 1))
+    assert finer >= i_xt - 1e-9  # splitting bins never loses information
+
+
+def test_row_codes_are_equal_exactly_for_equal_rows():
+    for d, base in ((5, 30), (64, 30)):
+        rows = RNG.integers(base, size=(2000, d))
+        rows[1000:] = rows[:1000]
+        codes = plane.row_codes(rows, base)
+        assert len(np.unique(codes)) == len(np.unique(rows, axis=0))
+        np.testing.assert_array_equal(codes[1000:], codes[:1000])
+
+
+# ------------------------------------------------------------------ KDE
+
+
+def naive_kde(t, y, noise_var):
+    square = ((t[:, None] - t[None]) ** 2).sum(-1)
+    result = []
+    for scale in (8, 2):
+        near = np.exp(-square / (scale * noise_var))
+        whole = -np.log2(near.mean(1)).mean()
+        given_y = sum(-np.log2(near[np.ix_(y == c, y == c)].mean(1)).sum() for c in np.unique(y)) / len(y)
+        result += [whole, given_y]
+    return result
+
+
+@pytest.mark.parametrize("block", [7, 64, 1000])
+def test_kde_agrees_with_the_naive_formula(block):
+    t, y = np.tanh(RNG.normal(size=(150, 3))), RNG.integers(3, size=150)
+    low, low_y, high, high_y = naive_kde(t, y, 0.01)
+    got = plane.kde_bounds(t, y, noise_var=0.01, block=block)
+    assert (got.i_xt_lower, got.i_xt_upper) == pytest.approx((low, high), abs=1e-9)
+    assert got.i_ty_matched_lower == pytest.approx(low - low_y, abs=1e-9)
+    assert got.i_ty_matched_upper == pytest.approx(high - high_y, abs=1e-9)
+    assert got.i_ty_lower == pytest.approx(max(0, low - high_y), abs=1e-9)
+    h_y = information.entropy(np.bincount(y) / 150)
+    assert got.i_ty_upper == pytest.approx(min(h_y, high - low_y), abs=1e-9)
+
+
+def test_kde_in_single_precision_is_close():
+    t, y = np.tanh(RNG.normal(size=(400, 5))), RNG.integers(2, size=400)
+    a, b = (plane.kde_bounds(t.astype(dtype), y, noise_var=1e-2) for dtype in (np.float64, np.float32))
+    assert a.i_xt_upper == pytest.approx(b.i_xt_upper, abs=1e-3)
+    assert a.i_xt_lower == pytest.approx(b.i_xt_lower, abs=1e-3)
+
+
+@pytest.mark.parametrize("noise_var", [1e-3, 0.02, 0.5])
+def test_kde_bounds_the_exact_mixture(noise_var):
+    t, y = np.linspace(-1, 1, 12)[:, None] ** 3, (np.arange(12) > 6).astype(int)
+
+    def entropy(points):
+        density = lambda x: stats.norm.pdf(x, points, math.sqrt(noise_var)).mean()  # noqa: E731
+        f = lambda x: -density(x) * math.log2(density(x)) if density(x) > 1e-300 else 0.0  # noqa: E731
+        edges = np.linspace(-1 - 8 * noise_var**0.5, 1 + 8 * noise_var**0.5, 60)
+        return sum(integrate.quad(f, a, b)[0] for a, b in pairwise(edges))
+
+    i_xt = entropy(t[:, 0]) - 0.5 * math.log2(2 * math.pi * math.e * noise_var)
+    i_ty = entropy(t[:, 0]) - sum((y == c).mean() * entropy(t[y == c, 0]) for c in (0, 1))
+    got = plane.kde_bounds(t, y, noise_var=noise_var)
+    assert got.i_xt_lower - 1e-6 <= i_xt <= got.i_xt_upper + 1e-6
+    assert got.i_ty_lower - 1e-6 <= i_ty <= got.i_ty_upper + 1e-6
+
+
+# ------------------------------------------------------------------ networks
+
+
+def test_members_train_as_if_alone():
+    task = plane.spherical_task()
+    together = plane.Ensemble((12, 5, 3, 1), members=2, seed=4)
+    alone = plane.Ensemble((12, 5, 3, 1), members=1, seed=5)
+    common = {"epochs": [0, 3], "batch_size": 512, "lr": 0.2, "optimizer": "sgd"}
+    a = plane.record(together, task.inputs, task.labels, **common)
+    b = plane.record(alone, task.inputs, task.labels, **common)
+    for x, y in zip(a.activations[-1], b.activations[-1], strict=True):
+        np.testing.assert_allclose(x[1], y[0], atol=1e-5)
+    assert a.loss[-1, 1] == pytest.approx(b.loss[-1, 0], abs=1e-5)
+    assert a.loss[-1].max() < a.loss[0].max()
+
+
+def test_ensemble_agrees_with_plain_layers():
+    net = plane.Ensemble((4, 3, 5), activation="relu", members=2, seed=0)
+    x = torch.randn(6, 4)
+    for i in range(2):
+        hidden = torch.relu(x @ net.weights[0][i] + net.biases[0][i])
+        logits = hidden @ net.weights[1][i] + net.biases[1][i]
+        torch.testing.assert_close(net(x)[i], logits)
+        torch.testing.assert_close(net.layers(x)[0][i], hidden)
+        torch.testing.assert_close(net.layers(x)[1][i], logits.softmax(-1))
+    labels = torch.arange(6) % 5
+    expected = torch.nn.functional.cross_entropy(net(x)[1], labels)
+    torch.testing.assert_close(net.loss(x, labels)[1], expected)
+
+
+def test_trajectory_names_its_estimator_and_its_place():
+    task = plane.spherical_task()
+    net = plane.Ensemble((12, 4, 2, 1), members=2, seed=1)
+    recording = plane.record(net, task.inputs, task.labels, epochs=[0, 2], train=np.arange(3000))
+    records = plane.trajectory(recording, task.labels)
+    assert len(records) == 2 * 3 * 2
+    assert {(r.epoch, r.layer, r.member) for r in records} == {
+        (e, k, i) for e in (0, 2) for k in (1, 2, 3) for i in (0, 1)
+    }
+    assert {r.estimator for r in records} == {"binned(30)"}
+    epochs, values = plane.table(records, "i_xt")
+    assert epochs == [0, 2]
+    direct = plane.binned_information(recording.activations[1][1][0], task.labels, bins=30, limits=(-1, 1))
+    assert (values[0, 1, 1], plane.table(records, "i_ty")[1][0, 1, 1]) == pytest.approx(direct)
+    kde = plane.trajectory(recording, task.labels, estimator="kde", subset=np.arange(200), members=[0])
+    assert {r.estimator for r in kde} == {"kde_lower(0.001)", "kde_upper(0.001)"}
+    assert plane.compression(kde, "kde_upper").shape == (1, 3)
+    assert not np.isnan(recording.test).any()
+
+
+def test_compression_is_the_fall_after_the_peak():
+    path = [1.0, 3.0, 2.5, 0.5]
+    records = [plane.Record(e, 1, 0, v, 0.0, "binned(30)") for e, v in enumerate(path)]
+    assert plane.compression(records) == pytest.approx(np.array([[2.5]]))
+
+
+def test_log_epochs():
+    assert plane.log_epochs(100, 4) == [0, 1, 10, 100]
+
+
+# ------------------------------------------------------------------ bad input
+
+
+def spoiled():
+    a = [[np.zeros((5, 2)), np.zeros((5, 1))] for _ in range(3)]
+    a[2][1] = np.full((5, 1), np.nan)
+    return dict(zip((0, 10, 20), a, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: plane.trajectory(spoiled(), np.arange(5) % 2), ["epoch 20", "layer 2", "diverged"]),
+        (lambda: plane.binned_information(np.zeros((4, 2)), np.zeros(4), bins=0), ["bins", "0", "at least 1"]),
+        (lambda: plane.binned_information(np.zeros((4, 2)), np.zeros(5)), ["labels", "(4, 2)", "(5,)"]),
+        (lambda: plane.binned_information(np.full(4, 2.0), np.zeros(4), limits=(-1, 1)), ["limits", "(-1, 1)"]),
+        (lambda: plane.kde_bounds(np.zeros((4, 2)), np.zeros(4), noise_var=0), ["noise_var", "0"]),
+        (lambda: plane.trajectory(spoiled(), np.zeros(5), estimator="ksg"), ["estimator", "'ksg'", "binned"]),
+        (lambda: plane.Ensemble((12, 3), activation="gelu"), ["activation", "'gelu'", "tanh"]),
+        (lambda: plane.Ensemble((12,)), ["sizes"]),
+        (lambda: plane.Ensemble((12, 1))(torch.zeros(3, 11)), ["inputs", "(3, 11)", "(n, 12)"]),
+        (lambda: plane.spherical_task(information=2), ["information", "2"]),
+        (lambda: run(labels=np.full(8, 2)), ["labels", "2", "0 … 1"]),
+        (lambda: run(train=[9]), ["train", "0 … 7"]),
+        (lambda: run(optimizer="lbfgs"), ["optimizer", "'lbfgs'"]),
+        (lambda: run(lr=-1), ["lr", "-1"]),
+        (lambda: run(batch_size=0), ["batch_size", "0"]),
+        (lambda: run(epochs=[]), ["epochs"]),
+        (lambda: plane.table(plane.trajectory({0: [np.zeros((4, 1))]}, np.zeros(4), estimator="kde")), ["estimator"]),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_in_words(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    for word in words:
+        assert word in str(error.value)
+
+
+def run(**changes):
+    arguments = {"labels": np.arange(8) % 2, "epochs": [0, 1], **changes}
+    return plane.record(plane.Ensemble((3, 2, 1)), np.ones((8, 3)), arguments.pop("labels"), **arguments)
+
+
+def test_divergence_names_the_epoch():
+    x = np.random.default_rng(0).normal(size=(64, 3)) * 1e3
+    with pytest.raises(DivergedError, match=r"epoch \d+"):
+        plane.record(
+            plane.Ensemble((3, 4, 4, 1), activation="softplus"), x, np.arange(64) % 2,
+            epochs=[200], lr=1e38, optimizer="sgd",
+        )  # fmt: skip
