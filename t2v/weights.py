@@ -390,6 +390,17 @@ def draw(model: nn.Module, seed: int = 0) -> nn.Module:
     return visit(copy.deepcopy(model)).eval()
 
 
+def mean_network(model: nn.Module) -> nn.Module:
+    """Return a plain network with the posterior's mean weights, in eval mode."""
+    still = copy.deepcopy(model)
+    with torch.no_grad():
+        for layer in noisy_layers(still):
+            layer.weight_log_var.fill_(-math.inf)
+            if layer.bias_log_var is not None:
+                layer.bias_log_var.fill_(-math.inf)
+    return draw(still)
+
+
 # ---------------------------------------------------------------- training
 
 

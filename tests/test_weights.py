@@ -247,6 +247,14 @@ def test_drawn_networks_have_the_posterior_moments_and_no_noise():
     assert (drawn.var(0) / math.exp(-3)).mean().item() == pytest.approx(1, abs=0.05)
 
 
+def test_mean_network_is_the_plain_one():
+    model, x = small(), normal(2, 1, 4, 4)
+    plain = weights.mean_network(weights.make_noisy(model))
+    torch.testing.assert_close(plain(x), model(x), rtol=0, atol=0)
+    assert not list(weights.noisy_layers(plain))
+    assert [n for n, _ in plain.named_parameters()] == [n for n, _ in model.named_parameters()]
+
+
 def test_make_noisy_leaves_the_model_and_names_what_it_refuses():
     model = small()
     before = [p.clone() for p in model.parameters()]
