@@ -68,9 +68,7 @@ def symmetric(a: Any, b: Any) -> float:
     x, y = _pair(a, b)
     used = x + y > 0
     x, y = x[used], y[used]
-    # The larger one first in the sum: no overflow, and the exact ½ for equal numbers
-    share = x / (x + y)
-    return _one_minus_cosine(share, 1 - share)
+    return _one_minus_cosine(x / (x + y), y / (x + y))
 
 
 def log_cosine(a: Any, b: Any) -> float:

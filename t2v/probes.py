@@ -200,7 +200,7 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
         near = difflib.get_close_matches(name, [*OFFLINE, *timm.list_models()], n=3)
         raise ValueError(f"probe: unknown name {name!r}; nearest: {', '.join(near) or ', '.join(OFFLINE)}")
     try:
-        model = timm.create_model(timm_name, pretrained=pretrained and not offline)
+        model: Any = timm.create_model(timm_name, pretrained=pretrained and not offline)
     except Exception as error:  # the hub, the network and timm each raise their own kinds
         raise RuntimeError(
             f"probe: the weights of {name!r} are not on this machine and could not be downloaded"

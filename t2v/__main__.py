@@ -1,0 +1,295 @@
+"""The command line: ``python -m t2v tasks | embed | distance | rank``.
+
+Exit status: 0 done; 2 bad arguments (one line says what is accepted); 1 a failed run (what is done is kept).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+if TYPE_CHECKING:
+    from t2v.embedding import TaskEmbedding
+    from t2v.probes import Probe
+    from t2v.tasks import Task
+
+TASK_HELP = "an offline name (see 'tasks'), torchvision:NAME, or a path to an image folder"
+
+
+class BadArgumentError(Exception):
+    """An argument that the run cannot accept: exit status 2."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except (BadArgumentError, ValueError) as error:
+        print(f"t2v {args.command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, BadArgumentError) else 1
+    except KeyboardInterrupt:
+        print(f"t2v {args.command}: interrupted; what is done is kept", file=sys.stderr)
+        return 1
+    except (RuntimeError, OSError) as error:
+        print(f"t2v {args.command}: failed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m t2v", description="Embed tasks, compare them, rank sources for transfer."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    tasks = commands.add_parser("tasks", help="list the offline tasks")
+    tasks.add_argument("--sheet", type=Path, metavar="PNG", help="also draw a picture sheet of all tasks")
+    tasks.set_defaults(run=run_tasks)
+
+    embed = commands.add_parser("embed", help="embed tasks, one .npz file each")
+    embed.add_argument("tasks", nargs="+", metavar="TASK", help=TASK_HELP)
+    embed.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where the files go; those there are kept"
+    )
+    _embedding_options(embed)
+    embed.set_defaults(run=run_embed)
+
+    distance = commands.add_parser("distance", help="distances between the embeddings in a folder")
+    distance.add_argument("dir", type=Path, metavar="DIR", help="a folder of .npz files that 'embed' wrote")
+    distance.add_argument(
+        "--metric", default="symmetric", help="symmetric, cosine or log_cosine (default: symmetric)"
+    )
+    distance.add_argument("--csv", type=Path, metavar="FILE", help="also write the matrix")
+    distance.set_defaults(run=run_distance)
+
+    rank = commands.add_parser("rank", help="rank source tasks for a target, best first")
+    rank.add_argument("--target", required=True, metavar="TASK", help=TASK_HELP)
+    rank.add_argument("--sources", required=True, nargs="+", metavar="TASK", help="as --target, one or more")
+    rank.add_argument(
+        "--alpha", type=float, default=0.15, help="weight of the distance to t0 (default: 0.15)"
+    )
+    rank.add_argument(
+        "--reference",
+        choices=("trivial", "canonical"),
+        default="trivial",
+        help="t0 (default: trivial, Task2Vec's)",
+    )
+    rank.add_argument("--json", type=Path, metavar="FILE", help="also write the ranking")
+    rank.add_argument(
+        "--out", type=Path, metavar="DIR", help="keep the embeddings here, and reuse those there"
+    )
+    _embedding_options(rank)
+    rank.set_defaults(run=run_rank)
+    return parser
+
+
+def _embedding_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--probe", default="efficientnet_lite0", metavar="NAME", help="default: efficientnet_lite0 (offline)"
+    )
+    parser.add_argument(
+        "--method", default="rademacher", help="rademacher, sample or exact (default: rademacher)"
+    )
+    parser.add_argument("--size", type=int, default=64, help="side of the images in pixels (default: 64)")
+    parser.add_argument("--train", type=int, default=600, help="training images a task (default: 600)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, … (default: auto)")
+    parser.add_argument(
+        "--root", type=Path, default=Path("data"), metavar="DIR", help="torchvision's files (default: data)"
+    )
+    parser.add_argument("--download", action="store_true", help="let torchvision download its files")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Commands
+
+
+def run_tasks(args: argparse.Namespace) -> None:
+    """List the offline tasks, family by family."""
+    from t2v import tasks
+
+    for family in tasks.families():
+        print(f"{family}:")
+        print("  " + ", ".join(tasks.names(family=family)))
+    print(f"{len(tasks.names())} tasks")
+    if args.sheet:
+        tasks.sheet().savefig(args.sheet, dpi=110)
+        print(f"drawn: {args.sheet}")
+
+
+def run_embed(args: argparse.Namespace) -> None:
+    """Embed the named tasks into a folder."""
+    for embedding in _embeddings(args, args.tasks, args.out):
+        print(
+            f"{embedding.task:24s} norm {embedding.norm:9.3g}   {embedding.metadata['n_classes']:3d} classes"
+        )
+
+
+def run_distance(args: argparse.Namespace) -> None:
+    """Print each embedding's nearest neighbours, and write the matrix if asked."""
+    from t2v import distance
+    from t2v.embedding import TaskEmbedding
+
+    if args.metric not in distance.METRICS:
+        raise BadArgumentError(
+            f"--metric: {args.metric!r} is unknown; accepted: {', '.join(distance.METRICS)}"
+        )
+    files = sorted(args.dir.glob("*.npz")) if args.dir.is_dir() else []
+    if len(files) < 2:
+        raise BadArgumentError(
+            f"{args.dir}: at least two embeddings (.npz files that 'embed' wrote) are needed; {len(files)} found"
+        )
+    embeddings = [TaskEmbedding.load(file) for file in files]
+    names = [e.task for e in embeddings]
+    d = distance.matrix(embeddings, args.metric)
+    width = max(map(len, names))
+    print(f"{'task':{width}s}  nearest ({args.metric} distance)")
+    for name, row in zip(names, d, strict=True):
+        near = [f"{names[j]} {row[j]:.3f}" for j in row.argsort(kind="stable") if names[j] != name][:3]
+        print(f"{name:{width}s}  {', '.join(near)}")
+    if args.csv:
+        lines = [",".join(["task", *names])] + [
+            ",".join([name, *(f"{v:.9g}" for v in row)]) for name, row in zip(names, d, strict=True)
+        ]
+        _write(args.csv, "\n".join(lines) + "\n")
+
+
+def run_rank(args: argparse.Namespace) -> None:
+    """Rank the sources for the target."""
+    from t2v import transfer
+
+    if not args.alpha >= 0 or args.alpha == float("inf"):
+        raise BadArgumentError(f"--alpha: {args.alpha} is not a finite number ≥ 0")
+    if args.target in args.sources or len(set(args.sources)) < len(args.sources):
+        raise BadArgumentError("--sources: each source once, and not the target itself")
+    target, *sources = _embeddings(args, [args.target, *args.sources], args.out)
+    reference = _canonical(args) if args.reference == "canonical" else "trivial"
+    ranking = transfer.rank(target, sources, reference, args.alpha)
+    width = max(len(row.source) for row in ranking)
+    print(f"target {target.task}, probe {target.probe}, α = {args.alpha:g}, t0 = {args.reference}")
+    print(f"{'':3s}  {'source':{width}s}  {'d_asym':>7s}  {'d_sym':>7s}  {'norm':>9s}")
+    for k, row in enumerate(ranking, start=1):
+        print(f"{k:3d}  {row.source:{width}s}  {row.d_asym:7.4f}  {row.d_sym:7.4f}  {row.norm:9.3g}")
+    if args.json:
+        result = {
+            "target": target.task,
+            "probe": target.probe,
+            "alpha": args.alpha,
+            "reference": args.reference,
+            "ranking": [vars(row) for row in ranking],
+        }
+        _write(args.json, json.dumps(result, indent=2) + "\n")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Steps that the commands share
+
+
+def _embeddings(args: argparse.Namespace, names: Sequence[str], out: Path | None) -> list[TaskEmbedding]:
+    """Embed the named tasks with a progress bar; with ``out``, reuse and keep files there."""
+    from tqdm import tqdm
+
+    from t2v.embedding import TaskEmbedding, embed
+
+    _check_options(args)
+    loaded = [_open(name, args) for name in tqdm(names, desc="tasks", leave=False, disable=None)]
+    probe = _probe(args)
+    embeddings: list[TaskEmbedding] = []
+    for task in tqdm(loaded, desc="embeddings", leave=False, disable=None):
+        file = out / (re.sub(r"[^\w.-]+", "_", task.name) + ".npz") if out else None
+        if file is not None and file.exists() and _same(found := TaskEmbedding.load(file), task, probe, args):
+            embeddings.append(found)
+            continue
+        embeddings.append(embed(task, probe, method=args.method, seed=args.seed, device=args.device))
+        if file is not None:
+            embeddings[-1].save(file)
+    return embeddings
+
+
+def _same(found: TaskEmbedding, task: Task, probe: Probe, args: argparse.Namespace) -> bool:
+    """Whether a file holds the embedding that was asked for."""
+    about = found.metadata
+    wanted = {
+        "method": args.method,
+        "seed": args.seed,
+        "image_size": args.size,
+        "n_classes": len(task.classes),
+    }
+    count = about.get("n_fit", 0) + about.get("n_fisher", 0)
+    same = all(about.get(key) == value for key, value in wanted.items())
+    return same and found.task == task.name and found.probe == probe.name and count == len(task.train)
+
+
+def _check_options(args: argparse.Namespace) -> None:
+    from typing import get_args
+
+    from t2v.embedding import Method
+
+    if args.method not in get_args(Method):
+        raise BadArgumentError(
+            f"--method: {args.method!r} is unknown; accepted: {', '.join(get_args(Method))}"
+        )
+    if args.size < 32:
+        raise BadArgumentError(f"--size: {args.size} is too small for a probe; at least 32 is accepted")
+    if args.train < 4:
+        raise BadArgumentError(f"--train: {args.train} is too few; at least 4 is accepted")
+
+
+def _open(text: str, args: argparse.Namespace) -> Task:
+    """Open a task by its command-line name."""
+    from t2v import tasks
+
+    try:
+        if text.startswith("torchvision:"):
+            name = text.removeprefix("torchvision:")
+            return tasks.from_torchvision(
+                name, args.root, download=args.download, size=args.size, train=args.train, seed=args.seed
+            )
+        if os.sep in text or Path(text).is_dir():
+            return tasks.from_folder(text, size=args.size, seed=args.seed)
+        return tasks.load(text, size=args.size, train=args.train, seed=args.seed)
+    except ValueError as error:
+        raise BadArgumentError(str(error)) from error
+
+
+def _probe(args: argparse.Namespace) -> Probe:
+    from t2v import probes
+
+    try:
+        return probes.load(args.probe)
+    except ValueError as error:
+        raise BadArgumentError(str(error)) from error
+
+
+def _canonical(args: argparse.Namespace) -> TaskEmbedding:
+    """Embed the probe's own task, on the photographs of the offline library."""
+    from t2v import tasks
+    from t2v.embedding import canonical
+
+    photographs = tasks.load("photographs", size=args.size, train=300, test=10, seed=args.seed)
+    return canonical(_probe(args), photographs.train.images, method=args.method, seed=args.seed)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,425 @@
+r"""Task embeddings: the diagonal Fisher information of a probe that carries the task's classifier.
+
+A task becomes a vector in three steps. The probe's features of the training images are computed once; a linear head is
+fitted on one part of them; the Fisher information of the *extractor's* weights is taken on the other part, averaged over
+the weights of each filter. The vector's length depends on the probe alone.
+
+The parts are disjoint on purpose. With many features and few images the head reaches zero training error, its
+predictions on its own training images are certain, and a certain model has next to no Fisher information there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+from torch import nn
+
+from t2v import fisher
+from t2v.probes import Probe
+from t2v.tasks import Task
+
+Method = Literal["rademacher", "sample", "exact"]
+Array = NDArray[np.float64]
+
+#: Share of the training images on which the head is fitted; the Fisher information is taken on the others.
+FIT_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class TaskEmbedding:
+    """A task as a vector.
+
+    Attributes
+    ----------
+    values : array of float64
+        ``(d,)``: Fisher information per filter, in nats², layer after layer.
+    layers : dict of str to slice
+        Layer name → where its filters are in ``values``.
+    task, probe : str
+        Their names.
+    metadata : dict
+        How it was made: method, seed, numbers of images, head, seconds, …
+    """
+
+    values: Array
+    layers: Mapping[str, slice]
+    task: str
+    probe: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 1 or not np.isfinite(self.values).all() or (self.values < 0).any():
+            raise ValueError(
+                f"values of {self.task!r}: a 1-D array of finite, non-negative numbers is accepted"
+            )
+        if sum(s.stop - s.start for s in self.layers.values()) != self.values.size:
+            raise ValueError(
+                f"layers of {self.task!r}: the slices do not cover the {self.values.size} values"
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"TaskEmbedding({self.task!r}, {self.probe!r}, {self.values.size} filters, norm {self.norm:.3g})"
+        )
+
+    @property
+    def norm(self) -> float:
+        """Euclidean norm of the values, in nats²: the paper's measure of a task's complexity."""
+        return float(np.linalg.norm(self.values))
+
+    def layer_means(self) -> dict[str, float]:
+        """Mean value of each layer."""
+        return {name: float(self.values[where].mean()) for name, where in self.layers.items()}
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the embedding to one ``.npz`` file, atomically and without pickle.
+
+        Parameters
+        ----------
+        path : path
+            The file; ``.npz`` is appended where it is missing.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        about = {"task": self.task, "probe": self.probe, "metadata": self.metadata}
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(
+                    file,
+                    values=self.values,
+                    layer_names=np.array(list(self.layers)),
+                    layer_sizes=np.array([s.stop - s.start for s in self.layers.values()]),
+                    about=np.array(json.dumps(about)),
+                )
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return path
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> TaskEmbedding:
+        """Read an embedding that :meth:`save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is not an embedding, or damaged; the message names it.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                values, names, sizes = file["values"], file["layer_names"], file["layer_sizes"]
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # a damaged zip raises one of many kinds
+            raise ValueError(
+                f"{path}: not a task embedding, or damaged ({type(error).__name__}: {error})"
+            ) from error
+        return TaskEmbedding(
+            values, _slices(names.tolist(), sizes.tolist()), about["task"], about["probe"], about["metadata"]
+        )
+
+
+def _slices(names: list[str], sizes: list[int]) -> dict[str, slice]:
+    stops = np.cumsum(sizes)
+    return {n: slice(int(stop - size), int(stop)) for n, size, stop in zip(names, sizes, stops, strict=True)}
+
+
+def fit_head(
+    features: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], n_classes: int, *, l2: float = 1e-4
+) -> nn.Linear:
+    r"""Fit a linear softmax classifier: deterministic, to convergence, by L-BFGS in double precision.
+
+    Minimises the mean cross-entropy plus :math:`\frac{\lambda}{2}\|W\|^2`, with the features centred and scaled by one
+    common number to unit mean square; centre and scale are folded into the weights that come back.
+
+    Parameters
+    ----------
+    features : array
+        ``(n, d)``.
+    labels : array of int
+        ``(n,)``, from 0 to ``n_classes − 1``.
+    n_classes : int
+        Number of classes.
+    l2 : float
+        λ > 0, the strength of the regularisation.
+
+    Returns
+    -------
+    nn.Linear
+        ``d → n_classes`` in float32, on the CPU, frozen.
+
+    Raises
+    ------
+    ValueError
+        For labels out of range, λ ≤ 0, lengths that differ, or features that are constant or not finite.
+    """
+    x, y = np.asarray(features, dtype=float), np.asarray(labels)
+    if x.ndim != 2 or y.shape != x.shape[:1] or len(x) == 0:
+        raise ValueError(
+            f"features, labels: shapes {x.shape} and {y.shape}; (n, d) and (n,) with n ≥ 1 are accepted"
+        )
+    if y.min() < 0 or y.max() >= n_classes:
+        raise ValueError(f"labels: {y.min()} … {y.max()} given; 0 … {n_classes - 1} are accepted")
+    if not l2 > 0:
+        raise ValueError(f"l2: {l2} is not a number > 0")
+    centre = x.mean(0)
+    scale = float(np.sqrt(((x - centre) ** 2).sum(1).mean()))
+    if not np.isfinite(scale) or scale == 0:
+        raise ValueError("features: they must be finite, and not all alike")
+    x, onehot = (x - centre) / scale, np.eye(n_classes)[y]
+
+    def loss(flat: Array) -> tuple[float, Array]:
+        w, b = flat[:-n_classes].reshape(n_classes, -1), flat[-n_classes:]
+        z = x @ w.T + b
+        value = (logsumexp(z, axis=1) - z[np.arange(len(y)), y]).mean() + l2 / 2 * (w**2).sum()
+        residual = (softmax(z, axis=1) - onehot) / len(y)
+        return value, np.concatenate([(residual.T @ x + l2 * w).ravel(), residual.sum(0)])
+
+    start = np.zeros(n_classes * (x.shape[1] + 1))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "maxfun": 2000}).x
+    w, b = found[:-n_classes].reshape(n_classes, -1) / scale, found[-n_classes:]
+    head = nn.Linear(x.shape[1], n_classes).requires_grad_(False)
+    head.weight.copy_(torch.from_numpy(w))
+    head.bias.copy_(torch.from_numpy(b - w @ centre))
+    return head
+
+
+def split(
+    labels: NDArray[np.integer[Any]], share: float, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Divide indices in two at random, class by class, each class in both parts.
+
+    Parameters
+    ----------
+    labels : array of int
+        ``(n,)``.
+    share : float
+        Share of the first part, between 0 and 1.
+    seed : int
+        Seed of the division.
+
+    Returns
+    -------
+    first, second : arrays of int
+        Sorted indices.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than two samples.
+    """
+    rng = np.random.default_rng(seed)
+    first: list[int] = []
+    for label in np.unique(labels):
+        members = rng.permutation(np.nonzero(labels == label)[0])
+        if len(members) < 2:
+            raise ValueError(f"labels: class {label} has {len(members)} sample; at least two are needed")
+        first += members[: min(max(round(share * len(members)), 1), len(members) - 1)].tolist()
+    chosen = np.zeros(len(labels), bool)
+    chosen[first] = True
+    return np.nonzero(chosen)[0], np.nonzero(~chosen)[0]
+
+
+def embed(
+    task: Task,
+    probe: Probe,
+    *,
+    method: Method = "rademacher",
+    max_samples: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    l2: float = 1e-4,
+    draws: int = 1,
+    batch_size: int = 64,
+) -> TaskEmbedding:
+    """Embed a task: fit a head on half of its training images, take the Fisher information on the other half.
+
+    Parameters
+    ----------
+    task : Task
+        Only its training images are used.
+    probe : Probe
+        The feature extractor.
+    method : {"rademacher", "sample", "exact"}
+        Expectation over the labels, see :func:`t2v.fisher.diagonal`: one backward pass (``"rademacher"``, ``"sample"``),
+        or one a class (``"exact"``).
+    max_samples : int, optional
+        Use at most this many training images, chosen at random, class by class.
+    seed : int
+        Seed of the division and of the draws.
+    device : str
+        ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"``, …
+    l2 : float
+        Regularisation of the head, see :func:`fit_head`.
+    draws : int
+        Monte Carlo draws a sample.
+    batch_size : int
+        Images that go through the probe at once.
+
+    Returns
+    -------
+    TaskEmbedding
+        Its metadata hold the seconds, the numbers of images, and the head's mean predictive entropy (nats) and error
+        on the images that it was not fitted on.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer than two images, ``max_samples`` leaves a class with fewer, or an argument is unknown.
+    """
+    if method not in get_args(Method):
+        raise ValueError(f"method: {method!r} is unknown; accepted: {', '.join(get_args(Method))}")
+    start = time.perf_counter()
+    probe.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    images, labels = _training_images(task, max_samples, seed)
+    features = probe.features(images, batch_size)
+    fit, rest = split(labels, FIT_SHARE, seed)
+    head = fit_head(features[fit], labels[fit], len(task.classes), l2=l2)
+    uncertainty = _judge(head, features[rest], labels[rest])
+    diagonal = fisher.diagonal(
+        probe.with_head(head.to(probe.device)),
+        probe.batches(images[rest], batch_size),
+        expectation=method,
+        pool="filter",
+        draws=draws,
+        seed=seed,
+        layers=[f"model.{name}" for name in probe.layers],
+    )
+    parts = {
+        name.removeprefix("model."): value.cpu().numpy().astype(float) for name, value in diagonal.items()
+    }
+    metadata = {
+        "method": method,
+        "draws": draws,
+        "seed": seed,
+        "l2": l2,
+        "n_fit": len(fit),
+        "n_fisher": len(rest),
+        "n_classes": len(task.classes),
+        "image_size": int(images.shape[1]),
+        "seconds": round(time.perf_counter() - start, 2),
+        **uncertainty,
+    }
+    layers = _slices(list(parts), [len(v) for v in parts.values()])
+    return TaskEmbedding(np.concatenate(list(parts.values())), layers, task.name, probe.name, metadata)
+
+
+def _training_images(
+    task: Task, max_samples: int | None, seed: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, labels = task.train.images, task.train.labels
+    if max_samples is None or max_samples >= len(labels):
+        return images, labels
+    if max_samples < 2 * len(task.classes):
+        raise ValueError(
+            f"max_samples: {max_samples} is too few for {len(task.classes)} classes; at least two each"
+        )
+    kept, _ = split(labels, max_samples / len(labels), seed)
+    return images[kept], labels[kept]
+
+
+def _judge(head: nn.Linear, features: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Return the head's mean predictive entropy (nats) and its error rate."""
+    log_p = head(torch.from_numpy(features)).log_softmax(1)
+    entropy = -(log_p.exp() * log_p).sum(1).mean()
+    error = (log_p.argmax(1).numpy() != labels).mean()
+    return {"entropy": float(entropy), "error": float(error)}
+
+
+def trivial(like: TaskEmbedding) -> TaskEmbedding:
+    """Return the embedding of a task without information: within each layer, all filters alike.
+
+    This is the t₀ of Task2Vec: an isotropic Fisher matrix has no preferred direction. Each layer keeps its mean, so
+    that the scale fits the embeddings that it is compared with.
+
+    Parameters
+    ----------
+    like : TaskEmbedding
+        Gives the layers, the scale and the probe.
+
+    Returns
+    -------
+    TaskEmbedding
+        Named ``"trivial"``.
+    """
+    values = np.empty_like(like.values)
+    for where in like.layers.values():
+        values[where] = like.values[where].mean()
+    return TaskEmbedding(values, like.layers, "trivial", like.probe, {"like": like.task})
+
+
+def canonical(
+    probe: Probe,
+    images: NDArray[np.uint8],
+    *,
+    method: Method = "rademacher",
+    seed: int = 0,
+    batch_size: int = 64,
+) -> TaskEmbedding:
+    """Return the embedding of the probe's own task: the Fisher information with the head that it was trained with.
+
+    This is the review paper's reading of t₀. No labels are needed, since y comes from the model.
+
+    Parameters
+    ----------
+    probe : Probe
+        Must have kept its classifier.
+    images : array of uint8
+        ``(n, h, w, 3)``: images like those that the probe was trained on; any natural photographs do.
+    method, seed, batch_size
+        As for :func:`embed`.
+
+    Returns
+    -------
+    TaskEmbedding
+        Named ``"canonical"``.
+
+    Raises
+    ------
+    ValueError
+        If the probe has no classifier.
+    """
+    if probe.classifier is None:
+        raise ValueError(f"probe {probe.name!r} has no classifier of its own, so no canonical embedding")
+    diagonal = fisher.diagonal(
+        probe.with_head(probe.classifier),
+        probe.batches(images, batch_size),
+        expectation=method,
+        pool="filter",
+        seed=seed,
+        layers=[f"model.{name}" for name in probe.layers],
+    )
+    parts = {
+        name.removeprefix("model."): value.cpu().numpy().astype(float) for name, value in diagonal.items()
+    }
+    layers = _slices(list(parts), [len(v) for v in parts.values()])
+    return TaskEmbedding(
+        np.concatenate(list(parts.values())),
+        layers,
+        "canonical",
+        probe.name,
+        {"seed": seed, "n_fisher": len(images)},
+    )

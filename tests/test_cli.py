@@ -1,0 +1,166 @@
+"""The command line, as a user starts it: real subprocesses, their files and exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2v.embedding import TaskEmbedding
+
+
+def t2v(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "t2v", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=cwd, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of image folders, as a user has it: two tasks of coloured noise."""
+    root, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    for task in ("warm", "cold"):
+        for k in range(3):
+            (root / task / f"class{k}").mkdir(parents=True)
+            for i in range(8):
+                colour = rng.integers(0, 120, 3) * 0 + np.eye(3)[k] * 120
+                pixels = (colour + rng.integers(0, 130, (40, 48, 3))).astype(np.uint8)
+                Image.fromarray(pixels).save(root / task / f"class{k}" / f"{i}.png")
+    return root
+
+
+def test_tasks_lists_the_library() -> None:
+    done = t2v("tasks")
+    assert done.returncode == 0
+    for name in (
+        "greek_lower",
+        "latin_lower",
+        "cyrillic_lower",
+        "hebrew",
+        "arabic",
+        "math_operators",
+        "mnist",
+    ):
+        assert name in done.stdout
+
+
+@pytest.mark.slow
+def test_rank_writes_the_json_and_prints_the_best_first(tmp_path: Path) -> None:
+    file, out = tmp_path / "r.json", tmp_path / "embeddings"
+    options = ("--train", 120, "--json", file, "--out", out)
+    done = t2v("rank", "--target", "greek_lower", "--sources", "latin_lower", "mnist", *options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(file.read_text())
+    assert list(result) == ["target", "probe", "alpha", "reference", "ranking"]
+    assert (result["target"], result["probe"], result["alpha"]) == ("greek_lower", "efficientnet_lite0", 0.15)
+    assert result["reference"] == "trivial"
+    rows = result["ranking"]
+    assert [list(row) for row in rows] == [["source", "d_asym", "d_sym", "norm"]] * 2
+    assert [row["source"] for row in rows] == ["latin_lower", "mnist"]
+    assert rows[0]["d_asym"] <= rows[1]["d_asym"]
+    assert done.stdout.index("latin_lower") < done.stdout.index("mnist")
+    assert {f.name for f in out.iterdir()} == {"greek_lower.npz", "latin_lower.npz", "mnist.npz"}
+
+    stamps = {f: f.stat().st_mtime_ns for f in out.iterdir()}
+    again = t2v("rank", "--target", "greek_lower", "--sources", "latin_lower", "mnist", *options)
+    assert again.stdout == done.stdout
+    assert stamps == {f: f.stat().st_mtime_ns for f in out.iterdir()}, "embeddings that are there are reused"
+
+    near = t2v("distance", out, "--csv", tmp_path / "d.csv")
+    assert near.returncode == 0
+    assert "greek_lower" in near.stdout
+    lines = (tmp_path / "d.csv").read_text().splitlines()
+    assert lines[0] == "task,greek_lower,latin_lower,mnist"
+    assert len(lines) == 4
+
+
+def test_image_folders_are_embedded(folder: Path, tmp_path: Path) -> None:
+    done = t2v("embed", folder / "warm", folder / "cold", "--out", tmp_path, "--size", 40)
+    assert done.returncode == 0, done.stderr
+    assert TaskEmbedding.load(tmp_path / "warm.npz").metadata["n_classes"] == 3
+    assert (tmp_path / "cold.npz").exists()
+
+
+def test_bad_arguments_exit_2_with_one_line(folder: Path, tmp_path: Path) -> None:
+    cases = [
+        (("rank", "--target", "greek_lowr", "--sources", "mnist"), "greek_lower"),
+        (("rank", "--target", "mnist", "--sources", "mnist"), "not the target itself"),
+        (("rank", "--target", "mnist", "--sources", "hebrew", "--alpha", "-1"), "--alpha"),
+        (("embed", "mnist", "--out", tmp_path, "--method", "guess"), "rademacher, sample, exact"),
+        (("embed", "mnist", "--out", tmp_path, "--probe", "efficientnet_lite9"), "efficientnet_lite0"),
+        (("embed", tmp_path / "nowhere", "--out", tmp_path), "nowhere"),
+        (("embed", "torchvision:MNITS", "--out", tmp_path), "MNIST"),
+        (("distance", tmp_path / "empty"), "at least two"),
+        (("distance", folder, "--metric", "euclid"), "symmetric, cosine"),
+    ]
+    for arguments, message in cases:
+        done = t2v(*arguments)
+        assert done.returncode == 2, (arguments, done.stderr)
+        assert message in done.stderr, (arguments, done.stderr)
+        assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+    assert t2v("dance").returncode == 2
+
+
+def test_a_corrupt_image_is_named(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(folder / "warm", broken)
+    (broken / "class1" / "3.png").write_bytes(b"\x89PNG not really")
+    done = t2v("embed", broken, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "3.png" in done.stderr
+
+
+def test_a_damaged_embedding_fails_with_its_name(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.npz").write_bytes(b"nothing")
+    done = t2v("distance", tmp_path)
+    assert done.returncode == 1
+    assert "a.npz" in done.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_keeps_whole_files_and_resumes(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "t2v",
+        "embed",
+        "mnist",
+        "digits",
+        "chess",
+        "hebrew",
+        "--out",
+        str(tmp_path),
+        "--train",
+        "80",
+    ]
+    run = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("*.npz")) and time.monotonic() < deadline and run.poll() is None:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=120)
+    first = {f.name: f.stat().st_mtime_ns for f in tmp_path.glob("*.npz")}
+    assert first, errors
+    for name in first:
+        TaskEmbedding.load(tmp_path / name)
+    assert [f.name for f in tmp_path.iterdir() if f.suffix != ".npz"] == []
+    if run.returncode != 0:  # it may have been quick enough to end first
+        assert run.returncode == 1
+        assert "what is done is kept" in errors
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {f.stem for f in tmp_path.glob("*.npz")} == {"mnist", "digits", "chess", "hebrew"}
+    assert all((tmp_path / name).stat().st_mtime_ns == stamp for name, stamp in first.items())

@@ -1,0 +1,241 @@
+"""Embeddings: heads against scikit-learn, Fisher against the definition, files that survive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from t2v import embedding, fisher, probes, tasks
+from t2v.embedding import TaskEmbedding
+
+
+class Tiny(nn.Module):
+    """A small convolutional network with a head, so that tests are fast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1, self.conv2, self.fc = (
+            nn.Conv2d(3, 8, 3, stride=2),
+            nn.Conv2d(8, 12, 3, stride=2),
+            nn.Linear(12, 5),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv2(self.conv1(x).relu()).relu().mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def tiny() -> probes.Probe:
+    return probes.from_module(Tiny(), name="tiny")
+
+
+def toy_task(classes: int = 3, n: int = 60, seed: int = 0) -> tasks.Task:
+    """Coloured noise: classes differ in their mean colour."""
+    rng = np.random.default_rng(seed)
+    palette = rng.integers(60, 200, (classes, 3))
+
+    def part(count: int) -> tasks.ArrayDataset:
+        labels = np.arange(count) % classes
+        noise = rng.integers(-50, 50, (count, 24, 24, 3))
+        return tasks.ArrayDataset(
+            (palette[labels][:, None, None] + noise).astype(np.uint8), labels.astype(np.int64)
+        )
+
+    return tasks.Task("toy", part(n), part(20), tuple(map(str, range(classes))))
+
+
+def test_head_is_the_optimum_that_scikit_learn_finds() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 6)) + 3, rng.integers(0, 4, 80)
+    x[np.arange(80), y] += 1.5
+    l2 = 1e-2
+    head = embedding.fit_head(x, y, 4, l2=l2)
+    centred = x - x.mean(0)
+    scaled = centred / np.sqrt((centred**2).sum(1).mean())
+    peer = LogisticRegression(C=1 / (l2 * len(x)), tol=1e-10, max_iter=10_000).fit(scaled, y)
+    got = head(torch.from_numpy(x).float()).softmax(1).numpy()
+    assert np.allclose(got, peer.predict_proba(scaled), atol=2e-4)
+    assert not any(p.requires_grad for p in head.parameters())
+
+
+def test_head_refuses_bad_input() -> None:
+    x, y = np.ones((4, 2)), np.array([0, 1, 0, 1])
+    for call, message in [
+        (lambda: embedding.fit_head(x, y, 2), "not all alike"),
+        (lambda: embedding.fit_head(np.eye(4), y, 1), "labels: 0 … 1 given; 0 … 0"),
+        (lambda: embedding.fit_head(np.eye(4), y[:3], 2), "shapes"),
+        (lambda: embedding.fit_head(np.eye(4), y, 2, l2=0), "l2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_split_is_disjoint_complete_and_stratified() -> None:
+    labels = np.repeat([0, 1, 2], [10, 2, 7])
+    first, second = embedding.split(labels, 0.5, seed=3)
+    assert sorted([*first, *second]) == list(range(19))
+    assert np.bincount(labels[first]).tolist() == [5, 1, 4]
+    assert set(labels[second]) == {0, 1, 2}
+    again, _ = embedding.split(labels, 0.5, seed=3)
+    other, _ = embedding.split(labels, 0.5, seed=4)
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    with pytest.raises(ValueError, match="class 3 has 1 sample"):
+        embedding.split(np.array([0, 0, 3]), 0.5, 0)
+
+
+def test_embedding_is_its_definition(tiny: probes.Probe) -> None:
+    """Redo the three steps by hand, with brute force for the Fisher information."""
+    task = toy_task()
+    got = embedding.embed(task, tiny, method="exact", seed=2, l2=1e-3)
+    fit, rest = embedding.split(task.train.labels, 0.5, 2)
+    x = tiny.preprocess(task.train.images)
+    features = tiny.model(x).numpy()
+    head = embedding.fit_head(features[fit], task.train.labels[fit], 3, l2=1e-3)
+    model = nn.Sequential(tiny.model, head)
+    weights = [tiny.model.conv1.weight, tiny.model.conv2.weight]
+    total = [torch.zeros(8), torch.zeros(12)]
+    for w in weights:
+        w.requires_grad_(True)
+    for i in rest:
+        log_p = model(x[i : i + 1])[0].log_softmax(0)
+        for y in range(3):
+            gradients = torch.autograd.grad(log_p[y], weights, retain_graph=True)
+            for t, g in zip(total, gradients, strict=True):
+                t += log_p[y].exp().detach() * g.square().flatten(1).mean(1) / len(rest)
+    for w in weights:
+        w.requires_grad_(False)
+    assert list(got.layers) == ["conv1.weight", "conv2.weight"]
+    assert np.allclose(got.values, torch.cat(total).numpy(), rtol=1e-3)
+    assert got.norm == pytest.approx(float(np.sqrt((got.values**2).sum())))
+    assert got.metadata["n_fit"] + got.metadata["n_fisher"] == 60
+
+
+def test_monte_carlo_embeddings_approach_the_exact_one(tiny: probes.Probe) -> None:
+    task = toy_task()
+    exact = embedding.embed(task, tiny, method="exact").values
+    for method in ("rademacher", "sample"):
+        estimate = embedding.embed(task, tiny, method=method, draws=200).values
+        assert np.abs(estimate - exact).sum() / exact.sum() < 0.15, method
+
+
+def test_same_seed_same_numbers_and_labels_may_be_renamed(tiny: probes.Probe) -> None:
+    task = toy_task()
+    one, two = embedding.embed(task, tiny), embedding.embed(task, tiny)
+    assert np.array_equal(one.values, two.values)
+    order = np.array([2, 0, 1])
+    renamed = tasks.Task(
+        "renamed", tasks.ArrayDataset(task.train.images, order[task.train.labels]), task.test, task.classes
+    )
+    exact, other = (embedding.embed(t, tiny, method="exact").values for t in (task, renamed))
+    assert other.shape == exact.shape
+    assert np.corrcoef(np.log(other + 1e-12), np.log(exact + 1e-12))[0, 1] > 0.95
+
+
+def test_size_does_not_depend_on_the_classes(tiny: probes.Probe) -> None:
+    assert (
+        embedding.embed(toy_task(2), tiny).values.size == embedding.embed(toy_task(9), tiny).values.size == 20
+    )
+
+
+def test_max_samples_is_obeyed(tiny: probes.Probe) -> None:
+    about = embedding.embed(toy_task(), tiny, max_samples=30).metadata
+    assert about["n_fit"] + about["n_fisher"] == 30
+    with pytest.raises(ValueError, match="max_samples: 4 is too few for 3 classes"):
+        embedding.embed(toy_task(), tiny, max_samples=4)
+    with pytest.raises(ValueError, match="accepted: rademacher, sample, exact"):
+        embedding.embed(toy_task(), tiny, method="guess")
+
+
+def test_probe_comes_back_as_it_was(tiny: probes.Probe) -> None:
+    embedding.embed(toy_task(), tiny)
+    assert not tiny.model.training
+    assert not any(p.requires_grad for p in tiny.model.parameters())
+
+
+def test_save_and_load(tmp_path, tiny: probes.Probe) -> None:
+    one = embedding.embed(toy_task(), tiny)
+    path = one.save(tmp_path / "deep" / "toy")
+    assert path.name == "toy.npz"
+    two = TaskEmbedding.load(path)
+    assert np.array_equal(one.values, two.values)
+    assert (two.task, two.probe, two.metadata, dict(two.layers)) == (
+        one.task,
+        one.probe,
+        one.metadata,
+        dict(one.layers),
+    )
+    assert [p.name for p in path.parent.iterdir()] == ["toy.npz"]
+    with np.load(path, allow_pickle=False) as file:
+        assert set(file.files) == {"values", "layer_names", "layer_sizes", "about"}
+
+
+def test_damaged_or_foreign_files_are_named(tmp_path) -> None:
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(b"PK\x03\x04 not a zip")
+    with pytest.raises(ValueError, match=r"damaged\.npz: not a task embedding, or damaged"):
+        TaskEmbedding.load(damaged)
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    with pytest.raises(ValueError, match=r"other\.npz: not a task embedding"):
+        TaskEmbedding.load(tmp_path / "other.npz")
+    np.savez(tmp_path / "pickle.npz", about=np.array([{"task": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match=r"pickle\.npz: not a task embedding"):
+        TaskEmbedding.load(tmp_path / "pickle.npz")
+    with pytest.raises(FileNotFoundError):
+        TaskEmbedding.load(tmp_path / "none.npz")
+
+
+def test_nothing_is_left_when_a_write_fails(
+    tmp_path, tiny: probes.Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = embedding.embed(toy_task(), tiny)
+
+    def full_disk(*args: object, **kwargs: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        one.save(tmp_path / "toy.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trivial_is_flat_in_each_layer_and_keeps_its_mean(tiny: probes.Probe) -> None:
+    one = embedding.embed(toy_task(), tiny)
+    flat = embedding.trivial(one)
+    assert flat.probe == one.probe
+    for name, where in one.layers.items():
+        assert np.ptp(flat.values[where]) == 0, name
+        assert flat.values[where].mean() == pytest.approx(one.values[where].mean())
+
+
+def test_canonical_uses_the_probes_own_head(tiny: probes.Probe) -> None:
+    images = toy_task().train.images[:8]
+    got = embedding.canonical(tiny, images, method="exact")
+    model = nn.Sequential(tiny.model, tiny.classifier)
+    want = fisher.diagonal(
+        model, tiny.preprocess(images), pool="filter", layers=["0.conv1.weight", "0.conv2.weight"]
+    )
+    assert np.allclose(got.values, torch.cat(list(want.values())).numpy(), rtol=1e-5)
+    assert got.task == "canonical"
+    import dataclasses
+
+    with pytest.raises(ValueError, match="no classifier"):
+        embedding.canonical(dataclasses.replace(tiny, classifier=None), images)
+
+
+@pytest.mark.slow
+def test_an_offline_task_is_embedded_in_seconds() -> None:
+    """The target is ten seconds on two idle cores; a busy machine may take longer, so CPU time is what is held."""
+    import time
+
+    task, probe = tasks.load("greek_lower"), probes.load()
+    start = time.process_time()
+    got = embedding.embed(task, probe)
+    assert time.process_time() - start < 30
+    assert got.values.shape == (21008,)
+    assert 0.05 < (got.values == 0).mean() < 0.5  # filters that see nothing at 64 pixels
+    assert got.metadata["error"] < 0.5
