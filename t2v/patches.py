@@ -135,15 +135,23 @@ def _over(sums: NDArray[np.float64], t: Any, l: Any, b: Any, r: Any) -> NDArray[
     return sums[:, b, r] - sums[:, t, r] - sums[:, b, l] + sums[:, t, l]
 
 
-def _places(file: str, kind: str, tile: int, rng: np.random.Generator) -> tuple[_Places, _Places]:
-    """Cut a picture into tiles, and deal them to training and test, three to two, by the map's mean."""
+def _places(
+    file: str, kind: str, tile: int, rng: np.random.Generator, detail: float = 0.0
+) -> tuple[_Places, _Places]:
+    """Cut a picture into tiles, and deal them to training and test, three to two, by the map's mean.
+
+    Tiles whose brightness varies by less than ``detail`` (blank sky) are dealt to neither.
+    """
     values = pixel_map(kind, file)
     known, grey = np.isfinite(values), _grey(file)
     tables = np.stack([np.where(known, values, 0), known, grey, grey**2]).astype(np.float64)
     sums = np.pad(tables.cumsum(1).cumsum(2), ((0, 0), (1, 0), (1, 0)))
     rows, columns = (np.linspace(0, n, max(1, n // tile) + 1).astype(np.intp) for n in values.shape)
     tiles = np.array([(t, l, b, r) for t, b in pairwise(rows) for l, r in pairwise(columns)])
-    total, count, _, _ = _over(sums, *tiles.T)
+    total, count, light, power = _over(sums, *tiles.T)
+    area = (tiles[:, 2] - tiles[:, 0]) * (tiles[:, 3] - tiles[:, 1])
+    shows = power / area - (light / area) ** 2 >= detail**2
+    tiles, total, count = tiles[shows], total[shows], count[shows]
     tiles = tiles[np.argsort(total / np.maximum(count, 1), kind="stable")]
     test = np.zeros(len(tiles), bool)
     for start in range(0, len(tiles), 5):
@@ -195,7 +203,7 @@ class PatchRecipe:
     def render(self, size: int, train: int, test: int, seed: int) -> tuple[Split, Split]:
         """Cut both splits; see :class:`t2v.rendering.Recipe`."""
         deal = stream(seed, self.name, "tiles")
-        places = [_places(file, self.map, self.tile, deal) for file in self.sources]
+        places = [_places(file, self.map, self.tile, deal, self.detail) for file in self.sources]
         bounds = (
             self._bounds(places[0][0], stream(seed, self.name, "levels"))
             if self.question == "level"

@@ -388,10 +388,23 @@ def test_spoiling_grows_with_the_class():
         assert loss[3] > 1.3 * loss[1]
 
 
+def test_blank_tiles_do_not_empty_a_split():
+    recipe = ENTRIES["photo_turn"].recipe
+    for seed in range(12):
+        for file in recipe.sources:
+            first, second = patches._places(
+                file, "brightness", recipe.tile, np.random.default_rng(seed), recipe.detail
+            )
+            for place in (first, second):
+                trial = place.squares(np.random.default_rng(seed), 400, recipe.sides)
+                assert (place.spreads(trial) >= recipe.detail).mean() > 0.05
+
+
 def test_a_photograph_without_the_class_is_refused():
     recipe = patches.PatchRecipe("void", ("coins.png",), "source", 1, (24, 34), 48, detail=1e4)
+    place, _ = patches._places("coins.png", "brightness", 48, np.random.default_rng(0))
     with pytest.raises(RuntimeError, match=r"'void'.*detail.*another seed"):
-        recipe.render(16, 4, 4, 0)
+        recipe._detailed(4, place, np.random.default_rng(0))
 
 
 # -------------------------------------------------------------------------------------------------- the cache
