@@ -403,6 +403,7 @@ _questions(
 )
 
 # ------------------------------------------------------------------------------------------------ photographs
+#: Who made a picture, and its licence as the package that ships it states it.
 _CREDITS = {
     "astronaut.png": ("E. Collins (NASA)", "public domain"),
     "brick.png": ("bricks (CC0Textures)", "CC0"),
@@ -416,9 +417,9 @@ _CREDITS = {
     "gravel.png": ("gravel (CC0Textures)", "CC0"),
     "hubble_deep_field.jpg": ("deep field (NASA, Hubble)", "public domain"),
     "ihc.png": ("tissue (CMMI)", "no known restrictions"),
-    "moon.png": ("moon (NASA)", "public domain"),
-    "motorcycle_left.png": ("motorcycle (Middlebury stereo 2014)", "see its authors' terms"),
-    "page.png": ("printed page (scikit-image)", "BSD-3-Clause"),
+    "moon.png": ("moon (scikit-image)", "no terms stated"),
+    "motorcycle_left.png": ("motorcycle (Middlebury stereo 2014)", "no terms stated"),
+    "page.png": ("printed page (scikit-image)", "no terms stated"),
     "retina.jpg": ("retina (M. Häggström)", "CC0"),
     "rocket.jpg": ("Falcon 9 (SpaceX)", "public domain"),
 }
@@ -465,7 +466,7 @@ ENTRIES["faces"] = Entry(
     ("face", "background"),
     ("photographs", "faces"),
     "100 faces and 100 other crops of Labeled Faces in the Wild inside scikit-image",
-    "LFW: free for research (G. Huang et al.)",
+    "LFW (G. Huang et al.): published for research; no terms stated",
 )
 _F = "science"
 _AMOUNTS = "few some many"
