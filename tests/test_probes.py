@@ -132,7 +132,7 @@ def test_from_module_copies_and_removes_the_head() -> None:
 
 
 def test_bad_input_is_refused(lite0: probes.Probe, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="nearest: efficientnet_lite0"):
+    with pytest.raises(ValueError, match="nearest: efficientnet_lite"):
         probes.load("efficientnet_lite")
     for images in (
         np.zeros((2, 64, 64, 3)),
