@@ -245,6 +245,7 @@ def sweep(
     data: Experiment,
     *,
     epochs: int = 16,
+    device: str = "cpu",
 ) -> tuple[list[Row], dict[tuple[float, int], nn.Module]]:
     """Train ``build()`` for every β and seed (β warmed up over a quarter of the epochs), and measure.
 
@@ -258,6 +259,8 @@ def sweep(
         Of :func:`experiment`.
     epochs : int
         Of training.
+    device : str
+        Where to train; the models come back on the CPU.
 
     Returns
     -------
@@ -273,9 +276,16 @@ def sweep(
                 model = build()
             schedule = variational.warm_up(beta, max(1, epochs // 4))
             history = variational.train(
-                model, data.train.flat, data.train.digits, beta=schedule, epochs=epochs, lr=2e-3, seed=seed
+                model,
+                data.train.flat,
+                data.train.digits,
+                beta=schedule,
+                epochs=epochs,
+                lr=2e-3,
+                seed=seed,
+                device=device,
             )
-            models[beta, seed] = model
+            models[beta, seed] = model.cpu()
             rows.append(_measure(model, beta, seed, history.train_accuracy, data))
     return rows, models
 
