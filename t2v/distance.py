@@ -238,3 +238,46 @@ def _one_minus_cosine(x: Array, y: Array) -> float:
     if norms == 0:
         return 1.0
     return float(min(max(1.0 - (x @ y) / norms, 0.0), 2.0))
+
+
+def neighbour_agreement(
+    distances: ArrayLike, groups: Sequence[Any], *, permutations: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return how often a task's nearest neighbour is of its own group, what chance gives, and a permutation p-value.
+
+    Parameters
+    ----------
+    distances : array
+        ``(n, n)``, a result of :func:`matrix`.
+    groups : sequence
+        n labels.
+    permutations : int
+        How often the labels are shuffled.
+    seed : int
+        Seed of the shuffles.
+
+    Returns
+    -------
+    share, chance, p : float
+        The share of tasks whose nearest other task has the same label; its mean over shuffled labels; and the share of
+        shuffles (with the identity) that do as well or better.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not fit.
+    """
+    d = np.array(distances, dtype=float)
+    if d.ndim != 2 or d.shape[0] != d.shape[1] or len(groups) != len(d) or len(d) < 2:
+        raise ValueError(
+            f"distances, groups: shape {d.shape} and {len(groups)} labels; (n, n) and n ≥ 2 are accepted"
+        )
+    np.fill_diagonal(d, np.inf)
+    nearest = d.argmin(1)
+    labels = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
+    rng = np.random.default_rng(seed)
+    share = float((labels[nearest] == labels).mean())
+    shuffled = [rng.permutation(labels) for _ in range(permutations)]
+    by_chance = np.array([(s[nearest] == s).mean() for s in shuffled])
+    p = (1 + (by_chance >= share - 1e-12).sum()) / (1 + permutations)
+    return share, float(by_chance.mean()), float(p)

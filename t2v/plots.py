@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 #: Okabe and Ito's colours, told apart by colour-blind readers; index them, or use the names of :func:`color`.
 PALETTE: tuple[str, ...] = (
@@ -190,3 +192,63 @@ def _compress(png: bytes) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="png", optimize=True)
     return buffer.getvalue()
+
+
+def clustered(
+    distances: NDArray[np.float64],
+    names: Sequence[str],
+    linkage: NDArray[np.float64],
+    *,
+    label: str = "distance",
+) -> Figure:
+    """Draw a distance matrix in the order of a dendrogram, with the dendrogram beside it.
+
+    Parameters
+    ----------
+    distances : array
+        ``(n, n)``.
+    names : sequence of str
+        n names.
+    linkage : array
+        ``(n − 1, 4)``: a result of :func:`t2v.distance.cluster`.
+    label : str
+        What the colours mean.
+
+    Returns
+    -------
+    Figure
+        The tree on the left, its leaves level with the matrix's rows.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not fit.
+    """
+    import matplotlib.pyplot as plt
+    from scipy.cluster import hierarchy
+
+    n = len(names)
+    if distances.shape != (n, n) or len(linkage) != n - 1:
+        raise ValueError(
+            f"distances, linkage: shapes {distances.shape} and {linkage.shape} do not fit {n} names"
+        )
+    figure, (tree, heat) = plt.subplots(1, 2, figsize=(8.2, 5.8), width_ratios=(1, 3.2))
+    drawn = hierarchy.dendrogram(
+        linkage,
+        orientation="left",
+        ax=tree,
+        no_labels=True,
+        color_threshold=0,
+        above_threshold_color="#555555",
+    )
+    order = drawn["leaves"]
+    tree.invert_yaxis()
+    tree.axis("off")
+    picture = heat.imshow(distances[order][:, order], aspect="auto")
+    ordered = [names[k] for k in order]
+    heat.set_xticks(range(n), ordered, rotation=90, fontsize=8)
+    heat.set_yticks(range(n), ordered, fontsize=8)
+    heat.grid(False)
+    heat.spines[:].set_visible(False)
+    figure.colorbar(picture, ax=heat, label=label, shrink=0.7)
+    return figure

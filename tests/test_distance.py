@@ -110,3 +110,15 @@ def test_bad_input_is_refused() -> None:
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_neighbour_agreement_by_hand_and_by_chance() -> None:
+    d = np.array([[0, 1, 5, 6], [1, 0, 5, 6], [5, 5, 0, 2], [6, 6, 2, 0]], float)
+    share, chance, p = distance.neighbour_agreement(d, ["x", "x", "y", "y"])
+    assert share == 1
+    # of the 3 ways to pair four tasks, one agrees everywhere and two nowhere
+    assert chance == pytest.approx(1 / 3, abs=0.05)
+    assert p == pytest.approx(1 / 3, abs=0.05)
+    assert distance.neighbour_agreement(d, ["x", "y", "x", "y"])[0] == 0
+    with pytest.raises(ValueError, match="3 labels"):
+        distance.neighbour_agreement(d, ["x", "y", "x"])

@@ -136,3 +136,23 @@ def test_slider_refuses(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         plots.slider(lambda v: draw(v, sizes.get(v, (3, 2))), values, title="h", alt=lambda _: alt)
+
+
+def test_clustered_draws_the_matrix_in_the_order_of_the_tree() -> None:
+    from scipy.cluster import hierarchy
+
+    rng = np.random.default_rng(0)
+    points = np.array([0.0, 10.0, 0.5, 10.4])[:, None] + 0.01 * rng.normal(size=(4, 1))
+    d = np.abs(points - points.T)
+    linkage = hierarchy.linkage(d[np.triu_indices(4, 1)], "average")
+    figure = plots.clustered(d, ["a", "b", "c", "d"], linkage)
+    tree, heat = figure.axes[:2]
+    names = [label.get_text() for label in heat.get_yticklabels()]
+    assert {frozenset(names[:2]), frozenset(names[2:])} == {frozenset("ac"), frozenset("bd")}
+    order = ["abcd".index(name) for name in names]
+    assert np.array_equal(heat.images[0].get_array(), d[order][:, order])
+    assert tree.yaxis_inverted()
+    assert [label.get_text() for label in heat.get_xticklabels()] == names
+    plt.close(figure)
+    with pytest.raises(ValueError, match="do not fit 3 names"):
+        plots.clustered(d, ["a", "b", "c"], linkage)
