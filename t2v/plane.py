@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2v.variational import DivergedError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Floats = NDArray[Any]
 _LN2 = math.log(2.0)
@@ -734,3 +737,39 @@ def compression(records: Sequence[Record], estimator: str = "") -> Floats:
     """Return how far I(X;T) ends below its greatest earlier value, bits, shape ``(members, layers)``, ≥ 0."""
     _, values = table(records, "i_xt", estimator)
     return values.max(-1) - values[..., -1]
+
+
+def draw_planes(planes: Mapping[str, tuple[Floats, Floats]], step: int, title: str = "") -> Figure:
+    """Draw up to four information planes side by side: where each layer of each member is, and the way it came.
+
+    Parameters
+    ----------
+    planes : mapping
+        Name → (I(X;T), I(T;Y)), both ``(members, layers, epochs)`` as :func:`table` gives them.
+    step : int
+        Index of the epoch at which the points stand.
+    title : str
+        Of the whole figure.
+    """
+    import matplotlib.pyplot as plt
+
+    from t2v import plots
+
+    rows = 1 if len(planes) < 3 else 2
+    figure, axes = plt.subplots(
+        rows, -(-len(planes) // rows), figsize=(6.6, 2.5 * rows), sharex=True, sharey=True, squeeze=False
+    )
+    most = max(float(x.max()) for x, _ in planes.values())
+    for axis, (name, (x, y)) in zip(axes.flat, planes.items(), strict=False):
+        for k in range(x.shape[1]):
+            colour = plots.PALETTE[k % len(plots.PALETTE)]
+            axis.plot(x[:, k, : step + 1].T, y[:, k, : step + 1].T, color=colour, lw=0.5, alpha=0.4)
+            axis.plot(x[:, k, step], y[:, k, step], "o", ms=5, color=colour, label=k + 1)
+        axis.set(xlim=(-0.3, 1.03 * most), ylim=(-0.04, 1.04 * max(1.0, float(y.max()))), title=name)
+    for axis in axes[-1]:
+        axis.set_xlabel("I(X;T), bits")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("I(T;Y), bits")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), title="layer", loc="outside right", fontsize=8)
+    figure.suptitle(title, fontsize=11)
+    return figure

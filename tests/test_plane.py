@@ -219,6 +219,19 @@ def test_compression_is_the_fall_after_the_peak():
     assert plane.compression(records) == pytest.approx(np.array([[2.5]]))
 
 
+def test_draw_planes_puts_every_layer_where_it_is():
+    import matplotlib.pyplot as plt
+
+    x, y = RNG.uniform(0, 5, (2, 3, 4)), RNG.uniform(0, 1, (2, 3, 4))
+    figure = plane.draw_planes({"a": (x, y), "b": (x + 1, y)}, step=2, title="epoch 7")
+    points = [line for line in figure.axes[1].lines if line.get_marker() == "o"]
+    assert len(points) == 3
+    np.testing.assert_allclose(points[1].get_xdata(), x[:, 1, 2] + 1)
+    np.testing.assert_allclose(points[1].get_ydata(), y[:, 1, 2])
+    assert figure.axes[0].get_title(loc="left") == "a" or figure.axes[0].get_title() == "a"
+    plt.close(figure)
+
+
 def test_log_epochs():
     assert plane.log_epochs(100, 4) == [0, 1, 10, 100]
 
