@@ -770,6 +770,7 @@ def draw_planes(planes: Mapping[str, tuple[Floats, Floats]], step: int, title: s
         axis.set_xlabel("I(X;T), bits")
     for axis in axes[:, 0]:
         axis.set_ylabel("I(T;Y), bits")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), title="layer", loc="outside right", fontsize=8)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, title="layer", loc="outside right center", fontsize=8)
     figure.suptitle(title, fontsize=11)
     return figure
