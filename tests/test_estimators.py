@@ -253,6 +253,18 @@ def test_binned_information_of_a_function_is_the_entropy_of_its_bins():
         assert est.binned(x, x, bins) == pytest.approx(math.log2(bins), abs=0.01)
 
 
+def test_binned_copies_of_layers_are_no_markov_chain():
+    """C04: the second layer undoes the first's squeeze; the truth stays, the binned copy gains a bit."""
+    x = np.linspace(-1, 1, 400)
+    label, first = x > 0, 0.5 + 0.4 * x
+    second = (first - 0.5) / 0.4
+    halves = [-1 - 1e-9, 0, 1 + 1e-9]
+    true = [est.plug_in(label, t) for t in (x, first, second)]
+    binned = [est.plug_in(label, est.discretize(t, halves)) for t in (x, first, second)]
+    np.testing.assert_allclose(true, 1.0, atol=1e-12)
+    np.testing.assert_allclose(binned, [1.0, 0.0, 1.0], atol=1e-12)
+
+
 # Peers -----------------------------------------------------------------------------------------------
 
 
