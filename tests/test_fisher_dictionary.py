@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 import torch
@@ -243,6 +244,17 @@ def test_logdet_is_that_of_the_matrix_and_adds_damping():
     assert fisher.logdet(model, x, damping=0.7, scale=30) == pytest.approx(
         torch.logdet(dense).item(), rel=1e-10
     )
+
+
+def test_logdet_of_two_thousand_parameters_takes_seconds():
+    """Under 5 s of processor time, with more scores than parameters."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(64, 26), nn.ReLU(), nn.Linear(26, 10)), torch.randn(300, 64)
+    assert sum(p.numel() for p in model.parameters()) == 1960
+    start = time.thread_time()
+    value = fisher.logdet(model, x, damping=1.0, scale=300)
+    assert time.thread_time() - start < 5
+    assert value > 0
 
 
 def test_rescaling_a_relu_network_changes_the_fisher_and_not_the_function():
