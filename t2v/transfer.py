@@ -6,7 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from t2v import distance
+from t2v.baselines import h_score, leep, logme, nce, nearest_class_mean, transrate
+from t2v.comparison import Comparison, bootstrap, compare
 from t2v.embedding import TaskEmbedding, trivial
+
+__all__ = [
+    "Comparison",
+    "Ranked",
+    "bootstrap",
+    "compare",
+    "gain",
+    "h_score",
+    "leep",
+    "logme",
+    "nce",
+    "nearest_class_mean",
+    "rank",
+    "transrate",
+]
 
 
 @dataclass(frozen=True)
