@@ -7,6 +7,15 @@ from torch.nn import functional
 from t2v import training
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    # Nets this small gain nothing from a second thread, and lose much where other tests keep the cores busy.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def digits() -> training.Split:
     return training.mnist(train=300, test=300, side=7, seed=0)
