@@ -201,7 +201,8 @@ def fit_head(
     start = np.zeros(n_classes * (x.shape[1] + 1))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "maxfun": 2000}).x
     w, b = found[:-n_classes].reshape(n_classes, -1) / scale, found[-n_classes:]
-    head = nn.Linear(x.shape[1], n_classes).requires_grad_(False)
+    # without initialisation: it would move the caller's random state
+    head = nn.utils.skip_init(nn.Linear, x.shape[1], n_classes).requires_grad_(False)
     head.weight.copy_(torch.from_numpy(w))
     head.bias.copy_(torch.from_numpy(b - w @ centre))
     return head

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from t2v import distance, transfer
-from t2v.embedding import TaskEmbedding, trivial
+from t2v import distance, probes, tasks, transfer
+from t2v.embedding import TaskEmbedding, fit_head, trivial
 
 
 def fake(name: str, values: np.ndarray, probe: str = "p") -> TaskEmbedding:
@@ -64,3 +68,165 @@ def test_bad_input_is_refused(some: list[TaskEmbedding]) -> None:
 def test_gain_is_relative_and_negative_where_transfer_helps() -> None:
     assert transfer.gain(0.1, 0.4) == pytest.approx(-0.75)
     assert transfer.gain(0.6, 0.4) == pytest.approx(0.5)
+
+
+# ---------------------------------------------------------------- experts
+
+
+class Small(nn.Module):
+    """A convolutional network with batch norm and dropout, whose modes matter."""
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.norm = nn.Conv2d(3, width, 5, stride=2), nn.BatchNorm2d(width)
+        self.drop, self.fc = nn.Dropout(0.5), nn.Linear(width, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.drop(self.norm(self.conv(x)).relu().mean((2, 3))))
+
+
+def small(width: int = 10) -> probes.Probe:
+    return probes.from_module(Small(width), name="small")
+
+
+def stripes(n: int = 96, noise: int = 60) -> tasks.Task:
+    """Stripes that lie, stand, or are fine: no mean colour gives them away."""
+    rng, grid = np.random.default_rng(0), np.indices((16, 16))
+    kinds = np.stack([grid[0] // 2 % 2, grid[1] // 2 % 2, grid.sum(0) % 2])
+
+    def part(count: int) -> tasks.ArrayDataset:
+        labels = np.arange(count) % 3
+        pixels = 90 + 20 * kinds[labels][..., None] + rng.integers(-noise, noise, (count, 16, 16, 3))
+        return tasks.ArrayDataset(pixels.astype(np.uint8), labels)
+
+    return tasks.Task("stripes", part(n), part(90), ("lying", "standing", "fine"))
+
+
+def state(probe: probes.Probe) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in probe.model.state_dict().items()}
+
+
+def error(probe: probes.Probe, task: tasks.Task) -> float:
+    head = fit_head(probe.features(task.train.images), task.train.labels, len(task.classes))
+    logits = head(torch.from_numpy(probe.features(task.test.images)))
+    return float((logits.argmax(1).numpy() != task.test.labels).mean())
+
+
+def test_an_expert_is_better_at_its_task_and_the_probe_stays_as_it_was() -> None:
+    probe, task = small(), stripes()
+    before, draw = state(probe), torch.get_rng_state()
+    expert = transfer.finetune(probe, task, epochs=15, lr=1e-2)
+    assert error(expert, task) < error(probe, task) - 0.1
+    assert all(torch.equal(v, before[k]) for k, v in probe.model.state_dict().items())
+    assert not any(p.requires_grad for p in [*probe.model.parameters(), *expert.model.parameters()])
+    assert not probe.model.training
+    assert not expert.model.training
+    assert torch.equal(draw, torch.get_rng_state())
+    assert expert.name == "small@stripes"
+    assert expert.classify(task.test.images).shape == (90, 3)
+    assert (expert.classify(task.train.images).argmax(1) == task.train.labels).mean() > 0.7
+
+
+def test_batch_norm_keeps_the_statistics_of_the_probe() -> None:
+    probe = small()
+    expert = transfer.finetune(probe, stripes(32), epochs=1)
+    assert torch.equal(expert.model.norm.running_mean, probe.model.norm.running_mean)
+    assert torch.equal(expert.model.norm.running_var, probe.model.norm.running_var)
+    assert not torch.equal(expert.model.norm.weight, probe.model.norm.weight)
+
+
+def test_an_expert_depends_on_its_seed_alone() -> None:
+    probe, task = small(), stripes(40)
+    one = state(transfer.finetune(probe, task, epochs=2))
+    torch.manual_seed(77)
+    two, three = (state(transfer.finetune(probe, task, epochs=2, seed=s)) for s in (0, 1))
+    assert all(torch.equal(v, two[k]) for k, v in one.items())
+    assert not torch.equal(one["conv.weight"], three["conv.weight"])
+
+
+def test_the_first_step_is_adamw_with_clipped_gradients() -> None:
+    """One step of one batch, written out: the schedule starts at the full rate, since it has one step."""
+    probe, task = small(), stripes(6)
+    expert = transfer.finetune(probe, task, epochs=1, lr=0.02, weight_decay=0.1, clip=1e-9, batch_size=6)
+    torch.manual_seed(0)
+    head = nn.Linear(10, 3)
+    model = probes.from_module(Small(), name="small").model.requires_grad_(True)
+    logits = head(model(probe.preprocess(task.train.images)))
+    nn.functional.cross_entropy(logits, torch.from_numpy(task.train.labels)).backward()
+    weights = [*model.parameters(), *head.parameters()]
+    norm = torch.sqrt(sum((p.grad**2).sum() for p in weights))
+    g = model.conv.weight.grad * 1e-9 / norm
+    # AdamW's first step: w (1 − lr·decay) − lr · g / (|g| + 1e-8); gradients this small make the 1e-8 felt
+    want = probe.model.conv.weight * (1 - 0.02 * 0.1) - 0.02 * g / (g.abs() + 1e-8)
+    assert torch.allclose(expert.model.conv.weight, want, atol=1e-6)
+    assert (expert.model.conv.weight - probe.model.conv.weight).abs().max() > 1e-4
+
+
+def test_the_schedule_warms_up_and_ends_near_nothing() -> None:
+    factors = [transfer._schedule(k, 40, 0.1) for k in range(40)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert all(a > b for a, b in pairwise(factors[3:]))
+    assert factors[21] == pytest.approx(0.5, abs=0.03)
+    assert 0 < factors[-1] < 0.01
+
+
+def test_a_diverging_run_names_its_epoch() -> None:
+    with pytest.raises(ValueError, match=r"infinite in epoch [1-4]"):
+        transfer.finetune(small(), stripes(64), lr=1e30)
+    broken = small()
+    broken.model.conv.weight.data[0] = math.nan
+    with pytest.raises(ValueError, match="in epoch 1"):
+        transfer.finetune(broken, stripes(12))
+
+
+def test_bad_recipes_are_refused() -> None:
+    task = stripes(12)
+    for options, message in [
+        ({"epochs": 0}, "epochs: 0 is not an integer"),
+        ({"batch_size": 2.5}, "batch_size: 2.5"),
+        ({"lr": 0.0}, "lr: 0.0 is not a finite number > 0"),
+        ({"lr": math.nan}, "lr: nan"),
+        ({"clip": -1.0}, "clip"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"warmup": 1.5}, "warmup: 1.5 is not a share"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            transfer.finetune(small(), task, **options)
+    images = tasks.ArrayDataset(task.train.images, np.zeros(12, int))
+    with pytest.raises(ValueError, match="'one' needs at least two classes"):
+        transfer.finetune(small(), tasks.Task("one", images, images, ("only",)))
+
+
+def test_an_expert_file_gives_the_same_network_back(tmp_path: Path) -> None:
+    probe, task = small(), stripes(24)
+    expert = transfer.finetune(probe, task, epochs=1)
+    before = state(probe)
+    file = transfer.save_expert(expert, tmp_path / "deep" / "e.pt", {"epochs": 1})
+    again, about = transfer.load_expert(file, probe)
+    assert about == {"epochs": 1}
+    assert again.name == expert.name
+    assert np.array_equal(again.classify(task.test.images), expert.classify(task.test.images))
+    assert all(torch.equal(v, before[k]) for k, v in probe.model.state_dict().items())
+    assert [f.name for f in file.parent.iterdir()] == ["e.pt"]
+
+
+def test_an_expert_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    file = transfer.save_expert(small(), tmp_path / "e.pt")
+    with pytest.raises(
+        ValueError, match=r"e\.pt: an expert of another architecture.*conv\.weight is \(10, 3, 5, 5\)"
+    ):
+        transfer.load_expert(file, small(width=12))
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"e\.pt: not an expert, or damaged"):
+        transfer.load_expert(file, small())
+    torch.save({"something": 1}, file)
+    with pytest.raises(ValueError, match="not an expert"):
+        transfer.load_expert(file, small())
+    torch.save(
+        {"name": "x", "model": {}, "head": None, "about": Path("code")}, file
+    )  # needs pickle: never run
+    with pytest.raises(ValueError, match="not an expert"):
+        transfer.load_expert(file, small())
+    with pytest.raises(FileNotFoundError):
+        transfer.load_expert(tmp_path / "nowhere.pt", small())
