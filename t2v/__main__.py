@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 # Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
     from t2v.embedding import TaskEmbedding
     from t2v.probes import Probe
     from t2v.tasks import Task
+    from t2v.transfer import Ranked
 
 TASK_HELP = "an offline name (see 'tasks'), torchvision:NAME, or a path to an image folder"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as the other bad arguments do."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
 
 
 class BadArgumentError(Exception):
@@ -49,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m t2v", description="Embed tasks, compare them, rank sources for transfer."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -85,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=("trivial", "canonical"),
         default="trivial",
         help="t0 (default: trivial, Task2Vec's)",
+    )
+    rank.add_argument(
+        "--figure", type=Path, metavar="PNG", help="also draw the ranking, with pictures of the tasks"
     )
     rank.add_argument("--json", type=Path, metavar="FILE", help="also write the ranking")
     rank.add_argument(
@@ -182,6 +193,8 @@ def run_rank(args: argparse.Namespace) -> None:
     print(f"{'':3s}  {'source':{width}s}  {'d_asym':>7s}  {'d_sym':>7s}  {'norm':>9s}")
     for k, row in enumerate(ranking, start=1):
         print(f"{k:3d}  {row.source:{width}s}  {row.d_asym:7.4f}  {row.d_sym:7.4f}  {row.norm:9.3g}")
+    if args.figure:
+        _draw(args.figure, args, ranking)
     if args.json:
         result = {
             "target": target.task,
@@ -280,6 +293,22 @@ def _canonical(args: argparse.Namespace) -> TaskEmbedding:
 
     photographs = tasks.load("photographs", size=args.size, train=300, test=10, seed=args.seed)
     return canonical(_probe(args), photographs.train.images, method=args.method, seed=args.seed)
+
+
+def _draw(path: Path, args: argparse.Namespace, ranking: Sequence[Ranked]) -> None:
+    """Draw the ranking with a few images of each task."""
+    import matplotlib.pyplot as plt
+
+    from t2v import plots
+
+    plots.use_style()
+    opened = {task.name: task for task in (_open(name, args) for name in [args.target, *args.sources])}
+    target = next(iter(opened.values()))
+    rows = [(row.source, opened[row.source].train.images, row.d_asym) for row in ranking]
+    figure = plots.ranking((target.name, target.train.images), rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def _write(path: Path, text: str) -> None:

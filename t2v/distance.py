@@ -237,7 +237,7 @@ def _one_minus_cosine(x: Array, y: Array) -> float:
     norms = np.sqrt((x @ x) * (y @ y))
     if norms == 0:
         return 1.0
-    return float(min(max(1.0 - (x @ y) / norms, 0.0), 2.0))
+    return float(np.clip(1.0 - (x @ y) / norms, 0.0, 2.0))
 
 
 def neighbour_agreement(

@@ -252,3 +252,53 @@ def clustered(
     heat.spines[:].set_visible(False)
     figure.colorbar(picture, ax=heat, label=label, shrink=0.7)
     return figure
+
+
+def ranking(
+    target: tuple[str, NDArray[np.uint8]],
+    sources: Sequence[tuple[str, NDArray[np.uint8], float]],
+    *,
+    each: int = 8,
+) -> Figure:
+    """Draw a ranking: pictures of the target on top, then a row for each source, the best first, with its distance.
+
+    Parameters
+    ----------
+    target : (str, array)
+        Name and images ``(n, h, w, 3)`` uint8.
+    sources : sequence of (str, array, float)
+        Name, images and asymmetric distance, in the ranking's order.
+    each : int
+        How many images of each task to show.
+
+    Returns
+    -------
+    Figure
+        One row a task.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, axes = plt.subplots(
+        len(sources) + 1, 2, figsize=(9, 0.72 * (len(sources) + 1)), width_ratios=(each, 5), squeeze=False
+    )
+    rows = [
+        (f"target: {target[0]}", target[1]),
+        *((f"{k}. {s[0]}", s[1]) for k, s in enumerate(sources, start=1)),
+    ]
+    longest = max(max(abs(s[2]) for s in sources), 1e-12)
+    for k, ((name, images), (pictures, bar)) in enumerate(zip(rows, axes, strict=True)):
+        pictures.imshow(np.concatenate(list(images[:each]), axis=1))
+        pictures.set(xticks=[], yticks=[])
+        pictures.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
+        pictures.grid(False)
+        pictures.spines[:].set_visible(False)
+        bar.axis("off")
+        bar.set(xlim=(min(0.0, 1.1 * min(s[2] for s in sources)), 1.25 * longest), ylim=(-1, 1))
+        if k:
+            value = sources[k - 1][2]
+            bar.barh(0, value, height=0.9, color=color("vermilion" if k == 1 else "sky"))
+            bar.text(max(value, 0) + 0.02 * longest, 0, f"{value:.3f}", va="center", fontsize=10)
+        else:
+            bar.text(0, 0, "asymmetric distance", va="center", fontsize=10)
+    return figure

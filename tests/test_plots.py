@@ -156,3 +156,13 @@ def test_clustered_draws_the_matrix_in_the_order_of_the_tree() -> None:
     plt.close(figure)
     with pytest.raises(ValueError, match="do not fit 3 names"):
         plots.clustered(d, ["a", "b", "c"], linkage)
+
+
+def test_ranking_shows_every_task_and_bars_of_the_distances() -> None:
+    images = np.zeros((3, 4, 4, 3), np.uint8)
+    figure = plots.ranking(("t", images), [("near", images, 0.1), ("far", images, 0.4)], each=2)
+    names = [axis.get_ylabel() for axis in figure.axes if axis.get_ylabel()]
+    assert names == ["target: t", "1. near", "2. far"]
+    assert [p.get_width() for axis in figure.axes for p in axis.patches] == [0.1, 0.4]
+    assert figure.axes[0].images[0].get_array().shape == (4, 8, 3)
+    plt.close(figure)
