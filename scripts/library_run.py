@@ -1,0 +1,212 @@
+"""Embed the offline library with several seeds, and measure what its chapters hold the embeddings against.
+
+Usage: python scripts/library_run.py [--out book/runs/library] [--embeddings DIR] [--seeds 0 1 2] [--tasks …]
+
+Chapters 8 and 9 read what this writes:
+
+- ``tasks.csv``: task, family, taxonomy, n_classes, source;
+- ``measurements.csv``: one row a task and seed: norm, sum and trace of the embedding; predictive entropy and error
+  of the head on the held-out half of the training images, and its error on the disjoint test images;
+- ``distances-METRIC-seedK.csv``: symmetric, cosine and log_cosine distances of the embeddings; cosine distances of the
+  mean features of the frozen probe (mean_features) and of the channels' means and deviations (pixels);
+- ``config.json``: command, date, versions, machine.
+
+The seed draws the images, divides them, and draws the Rademacher signs. Everything is kept, task by task, in the folder
+of embeddings (``seed-K/TASK.npz``, as ``python -m t2v embed`` writes them, and ``seed-K/TASK.json``): a run that was
+stopped goes on where it was, and embeddings that are there are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+# Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from t2v import distance, embedding, probes, tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+#: One or two tasks of every kind: writing systems, digits, handwriting, symbols, pictures.
+TASKS = (
+    "latin_upper latin_lower fraktur_lower greek_upper greek_lower cyrillic_upper cyrillic_lower armenian_upper "
+    "armenian_lower georgian old_italic hebrew arabic lao tifinagh nko lisu canadian_syllabics ogham braille "
+    "digits_printed digits_circled digits_arabic roman_numerals mnist digits math_operators arrows currency "
+    "box_drawing geometric_shapes zodiac emoji chess dominoes typefaces photographs faces histology retina "
+    "textures photo_blur"
+).split()
+SIZE, TRAIN, TEST = 64, 600, 400
+METRICS = ("symmetric", "cosine", "log_cosine", "mean_features", "pixels")
+COLUMNS = (
+    "task",
+    "family",
+    "seed",
+    "n_classes",
+    "norm",
+    "sum",
+    "trace",
+    "entropy",
+    "error_heldout",
+    "error_test",
+)
+
+
+class RememberingProbe(probes.Probe):
+    """Keeps the features that it last computed: an embedding and its measurement share them."""
+
+    last: tuple[Any, np.ndarray] = (None, np.empty(0))
+
+    def features(self, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+        """Return the features of uint8 images, from memory if they are the images of the last call."""
+        if images is not self.last[0]:
+            object.__setattr__(self, "last", (images, super().features(images, batch_size)))
+        return self.last[1]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, path)
+
+
+def embed(task: tasks.Task, probe: probes.Probe, seed: int, path: Path) -> embedding.TaskEmbedding:
+    """Return the embedding in the file, or make it and keep it there."""
+    if path.exists():
+        found = embedding.TaskEmbedding.load(path)
+        about = found.metadata
+        made = (found.task, found.probe, about["method"], about["seed"], about["image_size"])
+        if (*made, about["n_fit"] + about["n_fisher"]) != (
+            *(task.name, probe.name, "rademacher", seed, SIZE),
+            len(task.train),
+        ):
+            raise ValueError(f"{path}: made with other settings than this run's; give another --embeddings")
+        return found
+    made_now = embedding.embed(task, probe, seed=seed)
+    made_now.save(path)
+    return made_now
+
+
+def measure(task: tasks.Task, probe: probes.Probe, seed: int) -> dict[str, Any]:
+    """Return the head's error on the test images, the mean features, and the channels' means and deviations."""
+    images, labels = task.train.images, task.train.labels
+    features = probe.features(images)
+    fit, _ = embedding.split(labels, embedding.FIT_SHARE, seed)  # the division that embed made
+    head = embedding.fit_head(features[fit], labels[fit], task.n_classes)
+    mean_features = features.mean(0)
+    guessed = head(torch.from_numpy(probe.features(task.test.images))).argmax(1).numpy()
+    return {
+        "error_test": float((guessed != task.test.labels).mean()),
+        "mean_features": mean_features.tolist(),
+        "pixels": [*images.mean((0, 1, 2)).tolist(), *images.std((0, 1, 2)).tolist()],
+    }
+
+
+def trace(embedded: embedding.TaskEmbedding, probe: probes.Probe) -> float:
+    """Return the trace of the Fisher matrix: each filter's mean times its number of weights."""
+    weights = {name: probe.model.get_parameter(name)[0].numel() for name in probe.layers}
+    return sum(weights[n] * float(embedded.values[where].sum()) for n, where in embedded.layers.items())
+
+
+def one(name: str, seed: int, probe: probes.Probe, folder: Path) -> tuple[Any, dict[str, Any]]:
+    """Embed and measure one task with one seed, or read what is kept of it; return the embedding and its row."""
+    path = folder / f"seed-{seed}" / f"{name}.npz"
+    kept = path.with_suffix(".json")
+    task = tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=seed)
+    embedded = embed(task, probe, seed, path)
+    if not kept.exists():
+        write(kept, json.dumps(measure(task, probe, seed)))
+    about = embedded.metadata
+    row = {
+        **{"task": name, "family": tasks.family(name), "seed": seed, "n_classes": task.n_classes},
+        **{"norm": embedded.norm, "sum": float(embedded.values.sum()), "trace": trace(embedded, probe)},
+        **{"entropy": about["entropy"], "error_heldout": about["error"]},
+        **json.loads(kept.read_text(encoding="utf-8")),
+    }
+    return embedded, row
+
+
+def distances(embedded: Sequence[Any], rows: Sequence[dict[str, Any]], metric: str) -> np.ndarray:
+    """Return the distances by one of :data:`METRICS`."""
+    if metric in distance.METRICS:
+        return distance.matrix(embedded, metric)
+    vectors = np.array([row[metric] for row in rows])
+    return np.array([[distance.cosine(a, b) if a is not b else 0.0 for b in vectors] for a in vectors])
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return CSV text; numbers with four digits."""
+    cells = [[f"{c:.4g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
+    assert not any('"' in c or "," in c or "\n" in c for row in cells for c in row)
+    return "\n".join(",".join(row) for row in [list(columns), *cells]) + "\n"
+
+
+def config(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what a reader needs to know about the run."""
+    packages = ("t2v", "torch", "timm", "numpy", "scipy", "matplotlib", "scikit-image")
+    device = "GPU" if torch.cuda.is_available() else "CPU"
+    return {
+        "command": f"python scripts/library_run.py --seeds {' '.join(map(str, args.seeds))}",
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {device}",
+        "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in packages}},
+        **{
+            "probe": "efficientnet_lite0",
+            "method": "rademacher",
+            "l2": 1e-4,
+            "fit_share": embedding.FIT_SHARE,
+        },
+        **{"size": SIZE, "train": TRAIN, "test": TEST, "seeds": args.seeds, "tasks": args.tasks},
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Embed, measure, and write the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "book" / "runs" / "library")
+    parser.add_argument("--embeddings", type=Path, default=ROOT / "runs" / "library", help="kept and reused")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    args = parser.parse_args(arguments)
+    if unknown := [name for name in args.tasks if name not in tasks.names()]:
+        parser.error(f"--tasks: unknown {', '.join(unknown)}; 'python -m t2v tasks' lists all")
+    loaded = probes.load("efficientnet_lite0")
+    probe = RememberingProbe(**vars(loaded))
+    every: list[dict[str, Any]] = []
+    for seed in args.seeds:
+        bar = tqdm(args.tasks, desc=f"seed {seed}", disable=None)
+        embedded, rows = zip(*(one(name, seed, probe, args.embeddings) for name in bar), strict=True)
+        every += rows
+        for metric in METRICS:
+            matrix = distances(embedded, rows, metric)
+            lines = [[name, *map(float, row)] for name, row in zip(args.tasks, matrix, strict=True)]
+            write(args.out / f"distances-{metric}-seed{seed}.csv", table(("task", *args.tasks), lines))
+    write(args.out / "measurements.csv", table(COLUMNS, [[row[c] for c in COLUMNS] for row in every]))
+    about = [tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=args.seeds[0]) for name in args.tasks]
+    described = [
+        [t.name, tasks.family(t.name), "/".join(t.taxonomy), t.n_classes, t.source.replace(",", ";")]
+        for t in about
+    ]
+    write(args.out / "tasks.csv", table(("task", "family", "taxonomy", "n_classes", "source"), described))
+    write(args.out / "config.json", json.dumps(config(args), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
