@@ -5,16 +5,16 @@ repaired: those of independent variables scatter round 0 and may fall below it, 
 are never negative. Samples are paired by their first axis; vectors are ``(n, d)``, and ``(n,)`` is read as
 ``(n, 1)``.
 
-==================  =====================  ==================================================================
-estimator           for                    its error
-==================  =====================  ==================================================================
-:func:`plug_in`     labels                 biased up by about (cells)/2n nats; Miller–Madow removes the most
-:func:`binned`      numbers, few columns   the plug-in's, and depends on the bins
-:func:`ksg`         vectors                biased down at strong dependence or in many dimensions
-:func:`mixed`       vectors against labels as KSG
-:func:`infonce`     vectors                a lower bound that cannot pass log(batch size)
-:func:`mine`        vectors                a lower bound whose variance grows like exp(I)
-==================  =====================  ==================================================================
+================  ======================  =================================================================
+estimator         for                     its error
+================  ======================  =================================================================
+:func:`plug_in`   labels                  biased up by about (cells)/2n nats; Miller–Madow removes the most
+:func:`binned`    numbers, few columns    the plug-in's, and depends on the bins
+:func:`ksg`       vectors                 biased down at strong dependence or in many dimensions
+:func:`mixed`     vectors against labels  as KSG
+:func:`infonce`   vectors                 a lower bound that cannot pass log(batch size)
+:func:`mine`      vectors                 a lower bound whose variance grows like exp(I)
+================  ======================  =================================================================
 
 Nothing here imports torch before :func:`infonce` or :func:`mine` is called.
 """
