@@ -5,6 +5,7 @@ Arguments are :class:`t2v.embedding.TaskEmbedding` objects or plain 1-D arrays o
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
+from scipy.special import rel_entr
+from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
@@ -131,11 +134,68 @@ def asymmetric(source: Any, target: Any, reference: Any, alpha: float = 0.15) ->
     return symmetric(source, target) - alpha * symmetric(source, reference)
 
 
+def unit_sum(a: Any) -> Any:
+    """Return an embedding divided by the sum of its values: what is left when the task's difficulty is taken out.
+
+    Parameters
+    ----------
+    a : TaskEmbedding or 1-D array
+        An embedding.
+
+    Returns
+    -------
+    TaskEmbedding or array
+        Of the kind that was given, with values that sum to 1: a distribution over filters.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`cosine`.
+    """
+    x = _values(a)
+    x = x / x.max()  # first, so that the sum of huge values does not overflow
+    x = x / x.sum()
+    return dataclasses.replace(a, values=x) if dataclasses.is_dataclass(a) and not isinstance(a, type) else x
+
+
+def jensen_shannon(a: Any, b: Any) -> float:
+    r"""Return the Jensen–Shannon distance of two embeddings, read as distributions over filters.
+
+    .. math:: \sqrt{\tfrac12 \mathrm{KL}(P_a \| M) + \tfrac12 \mathrm{KL}(P_b \| M)}, \qquad
+       P = F / \textstyle\sum_k F_k, \quad M = (P_a + P_b)/2 .
+
+    Parameters
+    ----------
+    a, b : TaskEmbedding or 1-D array
+        Two embeddings of one probe; their scale does not matter.
+
+    Returns
+    -------
+    float
+        In [0, √log 2]: the square root of a divergence in nats, and a metric.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`cosine`.
+
+    Notes
+    -----
+    Source: Lin (1991); that the square root is a metric: Endres and Schindelin (2003).
+    """
+    x, y = _pair(a, b)
+    p, q = unit_sum(x), unit_sum(y)
+    middle = (p + q) / 2
+    divergence = (rel_entr(p, middle).sum() + rel_entr(q, middle).sum()) / 2
+    return float(np.sqrt(max(divergence, 0.0)))
+
+
 #: Distances that :func:`matrix` accepts by name.
 METRICS: dict[str, Callable[[Any, Any], float]] = {
     "symmetric": symmetric,
     "cosine": cosine,
     "log_cosine": log_cosine,
+    "jensen_shannon": jensen_shannon,
 }
 
 
@@ -146,7 +206,7 @@ def matrix(embeddings: Sequence[Any], metric: str = "symmetric") -> Array:
     ----------
     embeddings : sequence
         n embeddings of one probe.
-    metric : {"symmetric", "cosine", "log_cosine"}
+    metric : {"symmetric", "cosine", "log_cosine", "jensen_shannon"}
         Which distance.
 
     Returns
@@ -193,20 +253,24 @@ def cluster(distances: ArrayLike, method: str = "average") -> Array:
     ValueError
         If the matrix is not a distance matrix.
     """
-    d = np.asarray(distances, dtype=float)
+    d = _square("distances", distances)
+    condensed = squareform(d, checks=False)
+    return np.asarray(hierarchy.linkage(condensed, method, optimal_ordering=True))
+
+
+def _square(name: str, distances: ArrayLike) -> Array:
+    """Return a checked copy of a distance matrix; ``name`` is the argument that a message speaks of."""
+    d = np.array(distances, dtype=float)
     if d.ndim != 2 or d.shape[0] != d.shape[1] or len(d) < 2:
-        raise ValueError(f"distances: shape {d.shape}; (n, n) with n ≥ 2 is accepted")
+        raise ValueError(f"{name}: shape {d.shape}; (n, n) with n ≥ 2 is accepted")
     if (
         not np.isfinite(d).all()
         or (d < 0).any()
         or np.abs(np.diag(d)).max() > 1e-9
         or np.abs(d - d.T).max() > 1e-9
     ):
-        raise ValueError(
-            "distances: finite, non-negative, symmetric numbers with a zero diagonal are accepted"
-        )
-    condensed = squareform(d, checks=False)
-    return np.asarray(hierarchy.linkage(condensed, method, optimal_ordering=True))
+        raise ValueError(f"{name}: finite, non-negative, symmetric numbers with a zero diagonal are accepted")
+    return d
 
 
 def _pair(a: Any, b: Any) -> tuple[Array, Array]:
@@ -241,7 +305,12 @@ def _one_minus_cosine(x: Array, y: Array) -> float:
 
 
 def neighbour_agreement(
-    distances: ArrayLike, groups: Sequence[Any], *, permutations: int = 2000, seed: int = 0
+    distances: ArrayLike,
+    groups: Sequence[Any],
+    *,
+    excluded: ArrayLike | None = None,
+    permutations: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """Return how often a task's nearest neighbour is of its own group, what chance gives, and a permutation p-value.
 
@@ -251,6 +320,9 @@ def neighbour_agreement(
         ``(n, n)``, a result of :func:`matrix`.
     groups : sequence
         n labels.
+    excluded : array of bool, optional
+        ``(n, n)``: True where task j must not count as a neighbour of task i, for instance because the two share
+        pictures. A task that is left without any neighbour is left out.
     permutations : int
         How often the labels are shuffled.
     seed : int
@@ -259,25 +331,180 @@ def neighbour_agreement(
     Returns
     -------
     share, chance, p : float
-        The share of tasks whose nearest other task has the same label; its mean over shuffled labels; and the share of
-        shuffles (with the identity) that do as well or better.
+        The share of tasks whose nearest admitted task has the same label; its mean over shuffled labels; and the
+        share of shuffles (with the identity) that do as well or better.
 
     Raises
     ------
     ValueError
-        If the sizes do not fit.
+        If the sizes do not fit, or nobody has a neighbour left.
     """
     d = np.array(distances, dtype=float)
     if d.ndim != 2 or d.shape[0] != d.shape[1] or len(groups) != len(d) or len(d) < 2:
         raise ValueError(
             f"distances, groups: shape {d.shape} and {len(groups)} labels; (n, n) and n ≥ 2 are accepted"
         )
-    np.fill_diagonal(d, np.inf)
-    nearest = d.argmin(1)
+    barred = np.zeros(d.shape, bool) if excluded is None else np.array(excluded, dtype=bool)
+    if barred.shape != d.shape:
+        raise ValueError(f"excluded: shape {barred.shape}; {d.shape}, as distances, is accepted")
+    np.fill_diagonal(barred, True)
+    who = np.flatnonzero(~barred.all(1))
+    if who.size == 0:
+        raise ValueError("excluded: no task has a neighbour left")
+    nearest = np.where(barred, np.inf, d)[who].argmin(1)
     labels = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
     rng = np.random.default_rng(seed)
-    share = float((labels[nearest] == labels).mean())
+    share = float((labels[nearest] == labels[who]).mean())
     shuffled = [rng.permutation(labels) for _ in range(permutations)]
-    by_chance = np.array([(s[nearest] == s).mean() for s in shuffled])
+    by_chance = np.array([(s[nearest] == s[who]).mean() for s in shuffled])
     p = (1 + (by_chance >= share - 1e-12).sum()) / (1 + permutations)
     return share, float(by_chance.mean()), float(p)
+
+
+def neighbourhood_curve(distances: ArrayLike, tree_distances: ArrayLike) -> Array:
+    """Return the mean tree distance of a task's k nearest neighbours, for every k.
+
+    A distance that knows the tree starts low and rises to the mean over all pairs; one that does not is flat.
+
+    Parameters
+    ----------
+    distances : array
+        ``(n, n)``: says who is near. Neighbours at equal distance are counted in the order of their index.
+    tree_distances : array
+        ``(n, n)``: how far apart the tasks are in a reference tree, see :func:`t2v.tasks.tree_distance`.
+
+    Returns
+    -------
+    array
+        ``(n − 1,)``: entry k − 1 is the mean over the tasks of the mean over their k nearest other tasks.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not a distance matrix, or the sizes differ.
+
+    Notes
+    -----
+    Source: figure 3 of Achille et al. (2019) draws this curve for tasks of iNaturalist.
+    """
+    d, tree = _square("distances", distances), _square("tree_distances", tree_distances)
+    if d.shape != tree.shape:
+        raise ValueError(f"distances, tree_distances: shapes {d.shape} and {tree.shape} differ")
+    np.fill_diagonal(d, -1.0)  # each task comes first in its own list, and is dropped
+    order = d.argsort(axis=1, kind="stable")[:, 1:]
+    ordered = np.take_along_axis(tree, order, axis=1)
+    means: Array = (ordered.cumsum(1) / np.arange(1, len(d))).mean(0)
+    return means
+
+
+def mantel(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    control: ArrayLike | None = None,
+    permutations: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the rank correlation of two distance matrices, with the p-value of Mantel's permutation test.
+
+    The entries of a distance matrix are not independent (each task is in n − 1 of them), so the p-value of an ordinary
+    correlation is far too small. Mantel's test shuffles the *tasks* of one matrix, rows and columns together.
+
+    Parameters
+    ----------
+    a, b : array
+        ``(n, n)`` distance matrices of the same tasks in the same order.
+    control : array, optional
+        ``(n, n)``: a third matrix. Then the partial rank correlation given it: what a and b share beyond it.
+    permutations : int
+        How often the tasks of ``a`` are shuffled.
+    seed : int
+        Seed of the shuffles.
+
+    Returns
+    -------
+    rho, p : float
+        Spearman's ρ over the pairs of tasks (partial, if there is a control); and the share of shuffles (with the
+        identity) that give as much or more: one-sided, for a positive relation.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is not a distance matrix, is constant, or the sizes differ; n ≥ 3 is needed.
+
+    Notes
+    -----
+    Source: Mantel (1967); the partial test: Smouse, Long and Sokal (1986).
+    """
+    x, y = _ranks("a", a), _ranks("b", b)
+    z = None if control is None else _ranks("control", control)
+    for name, other in (("b", y), ("control", z)):
+        if other is not None and other.shape != x.shape:
+            raise ValueError(f"a, {name}: shapes {x.shape} and {other.shape} differ")
+    rho = _partial(x, y, z)
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(len(x)) for _ in range(permutations)]
+    by_chance = np.array([_partial(x[np.ix_(order, order)], y, z) for order in orders])
+    return rho, float((1 + (by_chance >= rho - 1e-12).sum()) / (1 + permutations))
+
+
+def _ranks(name: str, distances: ArrayLike) -> Array:
+    """Return the ranks of the pairs as a symmetric matrix with zero diagonal, mean 0 and norm 1 over all pairs."""
+    condensed = squareform(_square(name, distances), checks=False)
+    if condensed.size < 3 or np.ptp(condensed) == 0:
+        raise ValueError(f"{name}: at least three tasks, and distances that are not all equal, are needed")
+    ranks = rankdata(condensed)
+    ranks -= ranks.mean()
+    return np.asarray(squareform(ranks / np.sqrt(2 * (ranks @ ranks))))
+
+
+def _partial(x: Array, y: Array, z: Array | None) -> float:
+    """Return the correlation of standardised matrices, given z if there is one."""
+    xy = float((x * y).sum())
+    if z is None:
+        return xy
+    xz, yz = float((x * z).sum()), float((y * z).sum())
+    left = (1 - xz**2) * (1 - yz**2)
+    # what the control explains wholly has no part left that could correlate
+    return (xy - xz * yz) / np.sqrt(left) if left > 1e-12 else 0.0
+
+
+def classical_mds(distances: ArrayLike, dimensions: int = 2) -> tuple[Array, Array]:
+    r"""Return a map: points whose Euclidean distances imitate a distance matrix.
+
+    The doubly centred matrix :math:`B = -\tfrac12 J D^{(2)} J` holds the inner products of the points, if there are such
+    points; its leading eigenvectors, times the roots of their eigenvalues, are the map.
+
+    Parameters
+    ----------
+    distances : array
+        ``(n, n)``, a result of :func:`matrix`.
+    dimensions : int
+        Of the map.
+
+    Returns
+    -------
+    points, eigenvalues : array
+        ``(n, dimensions)``, each axis with its entry of largest size positive; and all n eigenvalues, largest first.
+        Negative eigenvalues say that no Euclidean points have these distances.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not a distance matrix, or has fewer than ``dimensions`` positive eigenvalues.
+
+    Notes
+    -----
+    Source: Torgerson (1952).
+    """
+    d = _square("distances", distances)
+    centred = d**2 - (d**2).mean(0)
+    b = -(centred - centred.mean(1, keepdims=True)) / 2
+    values, vectors = np.linalg.eigh((b + b.T) / 2)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    positive = int((values > 1e-12 * max(values[0], 1e-300)).sum())
+    if not 1 <= dimensions <= positive:
+        raise ValueError(f"dimensions: {dimensions}; 1 … {positive} are possible for these distances")
+    points = vectors[:, :dimensions] * np.sqrt(values[:dimensions])
+    largest = np.abs(points).argmax(0)
+    return points * np.sign(points[largest, range(dimensions)]), values

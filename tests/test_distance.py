@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 from scipy.cluster import hierarchy
 from scipy.spatial import distance as peer
 
@@ -122,3 +125,150 @@ def test_neighbour_agreement_by_hand_and_by_chance() -> None:
     assert distance.neighbour_agreement(d, ["x", "y", "x", "y"])[0] == 0
     with pytest.raises(ValueError, match="3 labels"):
         distance.neighbour_agreement(d, ["x", "y", "x"])
+
+
+@dataclass(frozen=True)
+class Embedded:
+    probe: str
+    values: np.ndarray
+
+
+def test_unit_sum_divides_by_the_sum_and_keeps_the_kind() -> None:
+    assert distance.unit_sum([1.0, 3.0]).tolist() == [0.25, 0.75]
+    assert np.isfinite(distance.unit_sum([1e308, 1e308])).all()
+    kept = distance.unit_sum(Embedded("p", np.array([1.0, 3.0])))
+    assert kept.probe == "p"
+    assert kept.values.tolist() == [0.25, 0.75]
+    with pytest.raises(ValueError, match="all values are zero"):
+        distance.unit_sum([0.0, 0.0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(PAIRS)
+def test_jensen_shannon_agrees_with_scipy_and_ignores_scale(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, b = pair
+    if not (a.any() and b.any()):
+        return
+    d = distance.jensen_shannon(a, b)
+    assert d == pytest.approx(peer.jensenshannon(a, b), abs=1e-6)
+    assert 0 <= d <= math.sqrt(math.log(2)) + 1e-9
+    assert distance.jensen_shannon(8 * a, b) == pytest.approx(d, abs=1e-6)
+
+
+def test_jensen_shannon_by_hand_and_in_a_matrix() -> None:
+    # disjoint: KL(P ‖ M) = log 2 on both sides
+    assert distance.jensen_shannon([1.0, 0.0], [0.0, 5.0]) == pytest.approx(math.sqrt(math.log(2)), abs=1e-12)
+    d = distance.matrix([[1.0, 1.0], [1.0, 3.0], [1.0, 0.0]], "jensen_shannon")
+    assert d[0, 1] == pytest.approx(peer.jensenshannon([1, 1], [1, 3]), abs=1e-9)
+    assert d[0, 2] > d[0, 1]
+
+
+def points(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, 3))
+
+
+def pairwise(x: np.ndarray) -> np.ndarray:
+    return peer.squareform(peer.pdist(x))
+
+
+def test_excluded_neighbours_do_not_count() -> None:
+    d = np.array([[0, 1, 5, 6], [1, 0, 5, 6], [5, 5, 0, 2], [6, 6, 2, 0]], float)
+    barred = np.zeros((4, 4), bool)
+    barred[0, 1] = barred[1, 0] = True  # one set of pictures: 0 and 1 now look to 2
+    assert distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=barred)[0] == 0.5
+    barred[0] = True  # nobody is left for 0: it is not asked
+    assert distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=barred)[0] == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="no task has a neighbour left"):
+        distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=np.ones((4, 4)))
+    with pytest.raises(ValueError, match=r"excluded: shape \(3, 3\)"):
+        distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=np.zeros((3, 3)))
+
+
+def test_neighbourhood_curve_is_the_mean_over_neighbours() -> None:
+    d, tree = pairwise(points(7)), np.round(pairwise(points(7, 1)))
+    curve = distance.neighbourhood_curve(d, tree)
+    for k in range(1, 7):
+        means = []
+        for i in range(7):
+            near = sorted((j for j in range(7) if j != i), key=lambda j: d[i, j])[:k]
+            means.append(np.mean([tree[i, j] for j in near]))
+        assert curve[k - 1] == pytest.approx(np.mean(means), abs=1e-12)
+    assert curve[-1] == pytest.approx(tree[np.triu_indices(7, 1)].mean(), abs=1e-12)
+    assert (np.diff(distance.neighbourhood_curve(tree, tree)) >= -1e-12).all()  # the best there is rises
+    assert distance.neighbourhood_curve(tree, tree)[0] <= curve[0]
+
+
+def test_neighbours_at_distance_zero_are_not_taken_for_the_task_itself() -> None:
+    d = np.array([[0, 0, 1], [0, 0, 1], [1, 1, 0]], float)
+    tree = np.array([[0, 4, 6], [4, 0, 6], [6, 6, 0]], float)
+    assert distance.neighbourhood_curve(d, tree)[0] == pytest.approx((4 + 4 + 6) / 3)
+
+
+def test_mantel_against_scipy_and_against_all_permutations() -> None:
+    a, b = pairwise(points(5)), pairwise(points(5) + 0.8 * points(5, 1))
+    upper = np.triu_indices(5, 1)
+    rho, p = distance.mantel(a, b, permutations=4000)
+    assert rho == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic, abs=1e-12)
+    orders = (np.array(order) for order in itertools.permutations(range(5)))
+    exact = [stats.spearmanr(a[np.ix_(o, o)][upper], b[upper]).statistic for o in orders]
+    assert p == pytest.approx(np.mean(np.array(exact) >= rho - 1e-12), abs=0.02)
+
+
+def test_partial_mantel_is_the_correlation_of_residuals() -> None:
+    c = pairwise(points(9, 5))
+    a, b = c + pairwise(points(9, 6)), c + pairwise(points(9, 7))
+    upper = np.triu_indices(9, 1)
+    x, y, z = (stats.rankdata(m[upper]) for m in (a, b, c))
+    residuals = [v - np.polyval(np.polyfit(z, v, 1), z) for v in (x, y)]
+    partial, _ = distance.mantel(a, b, control=c, permutations=10)
+    assert partial == pytest.approx(np.corrcoef(*residuals)[0, 1], abs=1e-9)
+    assert partial < distance.mantel(a, b, permutations=10)[0]
+    assert distance.mantel(a, b, control=a, permutations=10)[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_mantel_keeps_its_level_where_the_ordinary_test_does_not() -> None:
+    ours, ordinary = [], []
+    upper = np.triu_indices(10, 1)
+    for seed in range(60):
+        a, b = (pairwise(points(10, s)) for s in (2 * seed, 2 * seed + 1))
+        ours.append(distance.mantel(a, b, permutations=99)[1])
+        ordinary.append(stats.spearmanr(a[upper], b[upper], alternative="greater").pvalue)
+    assert np.mean(np.array(ours) <= 0.05) <= 0.12
+    assert np.mean(ours) == pytest.approx(0.5, abs=0.12)
+    assert np.mean(np.array(ordinary) <= 0.05) > np.mean(np.array(ours) <= 0.05)
+
+
+def test_classical_mds_recovers_points() -> None:
+    d = pairwise(points(8))
+    found, values = distance.classical_mds(d, 3)
+    assert pairwise(found) == pytest.approx(d, abs=1e-9)
+    assert values[:3] == pytest.approx((found**2).sum(0), abs=1e-9)
+    assert values[3:] == pytest.approx(np.zeros(5), abs=1e-9)
+    assert found.mean(0) == pytest.approx(np.zeros(3), abs=1e-9)
+    assert (found[np.abs(found).argmax(0), range(3)] > 0).all()
+    flat = distance.classical_mds(d)[0]
+    assert flat == pytest.approx(found[:, :2], abs=1e-12)
+    # 1, 1, 3: no triangle has these sides, so an eigenvalue is negative
+    assert distance.classical_mds([[0, 1, 3], [1, 0, 1], [3, 1, 0]], 1)[1].min() < -1e-3
+
+
+def test_bad_matrices_are_refused_by_name() -> None:
+    good, lopsided, line = pairwise(points(4)), np.triu(np.ones((4, 4)), 1), np.ones((3, 3)) - np.eye(3)
+    cases = [
+        (lambda: distance.neighbourhood_curve(lopsided, good), "^distances: finite"),
+        (lambda: distance.neighbourhood_curve(good, lopsided), "^tree_distances: finite"),
+        (lambda: distance.neighbourhood_curve(good, line), "differ"),
+        (lambda: distance.mantel(good, lopsided), "^b: finite"),
+        (
+            lambda: distance.mantel(line, good),
+            "^a: at least three tasks, and distances that are not all equal",
+        ),
+        (lambda: distance.mantel(good, pairwise(points(5))), "^a, b: shapes"),
+        (lambda: distance.mantel(good, good, control=pairwise(points(5))), "^a, control: shapes"),
+        (lambda: distance.classical_mds(good, 4), "dimensions: 4; 1 … 3"),
+        (lambda: distance.classical_mds([[0, math.inf], [math.inf, 0]]), "^distances: finite"),
+        (lambda: distance.cluster([[0.0]]), r"^distances: shape \(1, 1\)"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()
