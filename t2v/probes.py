@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -192,8 +193,7 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
     RuntimeError
         If the weights are neither on this machine nor to be had.
     """
-    import timm
-
+    timm = _import_timm()
     offline = name in OFFLINE
     timm_name = f"tf_{name}" if offline else name
     if not timm.is_model(timm_name):
@@ -225,6 +225,13 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
         resize=bool(cfg.get("fixed_input_size", False)),
     )
     return probe.to(device)
+
+
+def _import_timm() -> Any:
+    """Import timm; in a notebook without widgets a library below it would warn about progress bars not used here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        return importlib.import_module("timm")
 
 
 def from_module(
