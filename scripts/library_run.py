@@ -9,6 +9,10 @@ Chapters 8 and 9 read what this writes:
   of the head on the held-out half of the training images, and its error on the disjoint test images;
 - ``distances-METRIC-seedK.csv``: symmetric, cosine and log_cosine distances of the embeddings; cosine distances of the
   mean features of the frozen probe (mean_features) and of the channels' means and deviations (pixels);
+- ``seeds.csv``: for each task and pair of seeds, the distances of its two embeddings, and of the first one to the
+  nearest *other* task of the second seed;
+- ``regularisation.csv``: norm, entropy and error with three strengths of the head's regularisation (first seed,
+  200 training images a task);
 - ``config.json``: command, date, versions, machine.
 
 The seed draws the images, divides them, and draws the Rademacher signs. Everything is kept, task by task, in the folder
@@ -19,6 +23,7 @@ stopped goes on where it was, and embeddings that are there are used.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -42,27 +47,20 @@ from t2v import distance, embedding, probes, tasks
 
 ROOT = Path(__file__).resolve().parent.parent
 #: One or two tasks of every kind: writing systems, digits, handwriting, symbols, pictures.
-TASKS = (
+NAMES = (
     "latin_upper latin_lower fraktur_lower greek_upper greek_lower cyrillic_upper cyrillic_lower armenian_upper "
     "armenian_lower georgian old_italic hebrew arabic lao tifinagh nko lisu canadian_syllabics ogham braille "
     "digits_printed digits_circled digits_arabic roman_numerals mnist digits math_operators arrows currency "
     "box_drawing geometric_shapes zodiac emoji chess dominoes typefaces photographs faces histology retina "
     "textures photo_blur"
-).split()
+)
+TASKS = NAMES.split()
 SIZE, TRAIN, TEST = 64, 600, 400
 METRICS = ("symmetric", "cosine", "log_cosine", "mean_features", "pixels")
-COLUMNS = (
-    "task",
-    "family",
-    "seed",
-    "n_classes",
-    "norm",
-    "sum",
-    "trace",
-    "entropy",
-    "error_heldout",
-    "error_test",
-)
+NUMBERS = ("norm", "sum", "trace", "entropy", "error_heldout", "error_test")
+#: Strengths of the head's regularisation that are compared, and the number of training images for that.
+L2, L2_IMAGES = (1e-6, 1e-4, 1e-2), 200
+COLUMNS = ("task", "family", "seed", "n_classes", *NUMBERS)
 
 
 class RememberingProbe(probes.Probe):
@@ -143,12 +141,42 @@ def one(name: str, seed: int, probe: probes.Probe, folder: Path) -> tuple[Any, d
     return embedded, row
 
 
+def regularised(name: str, seed: int, probe: probes.Probe, folder: Path) -> list[list[Any]]:
+    """Embed one task with heads of different strengths of regularisation; return a row for each."""
+    kept = folder / "regularisation" / f"{name}.json"
+    if not kept.exists():
+        task = tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=seed)
+        rows = []
+        for l2 in L2:
+            made = embedding.embed(task, probe, seed=seed, l2=l2, max_samples=L2_IMAGES)
+            rows.append([name, str(l2), made.norm, made.metadata["entropy"], made.metadata["error"]])
+        write(kept, json.dumps(rows))
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
+def between_seeds(every: dict[int, Sequence[embedding.TaskEmbedding]]) -> list[list[Any]]:
+    """Return, for each task and pair of seeds, the distances to itself and to the nearest other task."""
+    rows = []
+    for a, b in itertools.combinations(every, 2):
+        for e in every[a]:
+            row = [e.task, a, b]
+            for metric in ("symmetric", "log_cosine"):
+                d = {other.task: distance.METRICS[metric](e, other) for other in every[b]}
+                itself = d.pop(e.task)
+                nearest = min(d, key=d.__getitem__)
+                row += [itself, d[nearest], nearest]
+            rows.append(row)
+    return rows
+
+
 def distances(embedded: Sequence[Any], rows: Sequence[dict[str, Any]], metric: str) -> np.ndarray:
     """Return the distances by one of :data:`METRICS`."""
     if metric in distance.METRICS:
         return distance.matrix(embedded, metric)
     vectors = np.array([row[metric] for row in rows])
-    return np.array([[distance.cosine(a, b) if a is not b else 0.0 for b in vectors] for a in vectors])
+    result = np.array([[distance.cosine(a, b) for b in vectors] for a in vectors])
+    np.fill_diagonal(result, 0)  # rounding leaves ±1e-16
+    return result
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -190,14 +218,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     loaded = probes.load("efficientnet_lite0")
     probe = RememberingProbe(**vars(loaded))
     every: list[dict[str, Any]] = []
+    embeddings: dict[int, Sequence[embedding.TaskEmbedding]] = {}
     for seed in args.seeds:
         bar = tqdm(args.tasks, desc=f"seed {seed}", disable=None)
-        embedded, rows = zip(*(one(name, seed, probe, args.embeddings) for name in bar), strict=True)
+        embeddings[seed], rows = zip(*(one(name, seed, probe, args.embeddings) for name in bar), strict=True)
         every += rows
         for metric in METRICS:
-            matrix = distances(embedded, rows, metric)
+            matrix = distances(embeddings[seed], rows, metric)
             lines = [[name, *map(float, row)] for name, row in zip(args.tasks, matrix, strict=True)]
             write(args.out / f"distances-{metric}-seed{seed}.csv", table(("task", *args.tasks), lines))
+    names = [
+        f"{which}_{metric}"
+        for metric in ("symmetric", "log_cosine")
+        for which in ("itself", "nearest", "nearest_task")
+    ]
+    write(args.out / "seeds.csv", table(("task", "seed", "other_seed", *names), between_seeds(embeddings)))
+    bar = tqdm(args.tasks, desc="regularisation", disable=None)
+    lines = [row for name in bar for row in regularised(name, args.seeds[0], probe, args.embeddings)]
+    write(args.out / "regularisation.csv", table(("task", "l2", *NUMBERS[:1], *NUMBERS[3:5]), lines))
     write(args.out / "measurements.csv", table(COLUMNS, [[row[c] for c in COLUMNS] for row in every]))
     about = [tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=args.seeds[0]) for name in args.tasks]
     described = [
