@@ -7,8 +7,8 @@ Chapters 8 and 9 read what this writes:
 - ``tasks.csv``: task, family, taxonomy, n_classes, source;
 - ``measurements.csv``: one row a task and seed: norm, sum and trace of the embedding; predictive entropy and error
   of the head on the held-out half of the training images, and its error on the disjoint test images;
-- ``distances-METRIC-seedK.csv``: symmetric, cosine and log_cosine distances of the embeddings; cosine distances of the
-  mean features of the frozen probe (mean_features) and of the channels' means and deviations (pixels);
+- ``distances-METRIC-seedK.csv``: symmetric (also of embeddings divided by their sum: symmetric_unit_sum), cosine,
+  log_cosine and jensen_shannon distances of the embeddings; cosine distances of the mean features of the frozen probe (mean_features) and of the channels' means and deviations (pixels);
 - ``seeds.csv``: for each task and pair of seeds, the distances of its two embeddings, and of the first one to the
   nearest *other* task of the second seed;
 - ``regularisation.csv``: norm, entropy and error with three strengths of the head's regularisation (first seed,
@@ -56,7 +56,10 @@ NAMES = (
 )
 TASKS = NAMES.split()
 SIZE, TRAIN, TEST = 64, 600, 400
-METRICS = ("symmetric", "cosine", "log_cosine", "mean_features", "pixels")
+METRICS = (
+    *("symmetric", "symmetric_unit_sum", "cosine", "log_cosine", "jensen_shannon"),
+    *("mean_features", "pixels"),
+)
 NUMBERS = ("norm", "sum", "trace", "entropy", "error_heldout", "error_test")
 #: Strengths of the head's regularisation that are compared, and the number of training images for that.
 L2, L2_IMAGES = (1e-6, 1e-4, 1e-2), 200
@@ -171,6 +174,8 @@ def between_seeds(every: dict[int, Sequence[embedding.TaskEmbedding]]) -> list[l
 
 def distances(embedded: Sequence[Any], rows: Sequence[dict[str, Any]], metric: str) -> np.ndarray:
     """Return the distances by one of :data:`METRICS`."""
+    if metric == "symmetric_unit_sum":
+        return distance.matrix([distance.unit_sum(e) for e in embedded], "symmetric")
     if metric in distance.METRICS:
         return distance.matrix(embedded, metric)
     vectors = np.array([row[metric] for row in rows])

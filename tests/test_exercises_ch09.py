@@ -1,0 +1,35 @@
+"""Chapter 9's exercises accept the solutions and explain the mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon, pdist, squareform
+
+from t2v import distance, exercises
+from t2v.exercises.ch09 import EXERCISES, centre, curve_at, jensen_shannon, nearest_share
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_the_reference_passes(number: str) -> None:
+    assert exercises.check(number, EXERCISES[number].reference)
+
+
+@pytest.mark.parametrize(("number", "message"), [(n, m) for n, e in EXERCISES.items() for m in e.mistakes])
+def test_each_mistake_is_explained(number: str, message: str) -> None:
+    result = exercises.check(number, EXERCISES[number].mistakes[message])
+    assert not result
+    assert message in result.message
+
+
+def test_the_solutions_agree_with_the_package_and_with_scipy() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 3))
+    d, tree = squareform(pdist(x)), np.round(2 * squareform(pdist(rng.normal(size=(8, 3)))))
+    labels = rng.integers(0, 3, 8)
+    assert nearest_share(d, labels) == distance.neighbour_agreement(d, labels, permutations=1)[0]
+    assert curve_at(d, tree, 3) == pytest.approx(distance.neighbourhood_curve(d, tree)[2], abs=1e-12)
+    x = x - x.mean(0)
+    assert centre(d) == pytest.approx(x @ x.T, abs=1e-12)
+    a, b = rng.gamma(0.5, size=(2, 12))
+    assert jensen_shannon(a, b) == pytest.approx(jensenshannon(a, b) ** 2, abs=1e-12)
