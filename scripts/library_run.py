@@ -8,7 +8,8 @@ Chapters 8 and 9 read what this writes:
 - ``measurements.csv``: one row a task and seed: norm, sum and trace of the embedding; predictive entropy and error
   of the head on the held-out half of the training images, and its error on the disjoint test images;
 - ``distances-METRIC-seedK.csv``: symmetric (also of embeddings divided by their sum: symmetric_unit_sum), cosine,
-  log_cosine and jensen_shannon distances of the embeddings; cosine distances of the mean features of the frozen probe (mean_features) and of the channels' means and deviations (pixels);
+  log_cosine and jensen_shannon distances of the embeddings; cosine distances of the mean features of the frozen
+  probe (mean_features) and of the channels' means and deviations (pixels);
 - ``seeds.csv``: for each task and pair of seeds, the distances of its two embeddings, and of the first one to the
   nearest *other* task of the second seed;
 - ``regularisation.csv``: norm, entropy and error with three strengths of the head's regularisation (first seed,
