@@ -1,0 +1,128 @@
+"""Self-checking exercises of chapter 8."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from scipy.stats import rankdata
+
+from t2v.exercises import Exercise
+
+Array = NDArray[np.float64]
+
+
+def _convolution(rng: np.random.Generator) -> tuple[Array]:
+    """Return the Fisher values of a convolution's weights: ``(out, in, 3, 3)``."""
+    return (rng.gamma(0.5, size=(6, 4, 3, 3)),)
+
+
+def _logits(rng: np.random.Generator) -> tuple[Array]:
+    return (3 * rng.normal(size=(8, 5)),)
+
+
+def _p_and_signs(rng: np.random.Generator) -> tuple[Array, Array]:
+    return rng.dirichlet(np.ones(5)), rng.choice([-1.0, 1.0], 5)
+
+
+def _three_columns(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Return two skewed variables and a third that drives both."""
+    z = rng.normal(size=30)
+    return np.exp(z + rng.normal(size=30)), z + rng.normal(size=30), z**3
+
+
+def _per_filter(fisher: Array) -> Array:
+    return fisher.mean((1, 2, 3))
+
+
+def _impurity(logits: Array) -> float:
+    return float((1 - (softmax(logits, axis=1) ** 2).sum(1)).mean())
+
+
+def _root(p: Array, signs: Array) -> Array:
+    root = np.sqrt(p) * signs
+    return root - p * root.sum()
+
+
+def _partial(x: Array, y: Array, z: Array) -> float:
+    xy, xz, yz = np.corrcoef([x, y, z])[[0, 0, 1], [1, 2, 2]]
+    return float((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))
+
+
+def partial_spearman(x: Array, y: Array, z: Array) -> float:
+    """Return the rank correlation of x and y given z."""
+    return _partial(rankdata(x), rankdata(y), rankdata(z))
+
+
+def _entropy(logits: Array) -> float:
+    p = softmax(logits, axis=1)
+    return float(-(p * np.log(p)).sum(1).mean())
+
+
+EXERCISES: dict[str, Exercise] = {
+    "8.1": Exercise(
+        _per_filter,
+        _convolution,
+        {
+            "That is the mean over the output channels: a filter is one *output* channel, the first axis.": lambda f: (
+                f.mean((0, 2, 3))
+            ),
+            "That is the sum; the embedding takes the mean over a filter's weights.": lambda f: f.sum(
+                (1, 2, 3)
+            ),
+            "That is one number for each kernel; average over the input channels too.": lambda f: f.mean(
+                (2, 3)
+            ),
+        },
+    ),
+    "8.2": Exercise(
+        _impurity,
+        _logits,
+        {
+            "That is the entropy in nats: the impurity is one minus the sum of the squared probabilities.": _entropy,
+            "That is the mean sum of squares; the impurity is one minus it.": lambda z: 1 - _impurity(z),
+            "The softmax runs over the classes, the second axis.": lambda z: _impurity(z.T),
+        },
+    ),
+    "8.3": Exercise(
+        1 / np.sqrt(2),
+        mistakes={
+            "That is $p(1-p)$ at the crossing; solve it for $p$.": (np.sqrt(2) - 1) / 2,
+            "That is the smaller of the two probabilities.": 1 - 1 / np.sqrt(2),
+        },
+        tolerance=1e-3,
+    ),
+    "8.4": Exercise(
+        _root,
+        _p_and_signs,
+        {
+            "The mean direction must be taken out: $v = u - p\\,(\\mathbf{1}^\\top u)$ with $u = \\sqrt{p} \\odot r$.": (
+                lambda p, r: np.sqrt(p) * r
+            ),
+            "Subtract $p$ times the *sum* of $\\sqrt{p} \\odot r$, not times its mean.": lambda p, r: (
+                np.sqrt(p) * r - p * (np.sqrt(p) * r).mean()
+            ),
+            "The root of $p$ is missing: $u = \\sqrt{p} \\odot r$.": lambda p, r: p * r - p * (p * r).sum(),
+        },
+    ),
+    "8.5": Exercise(
+        partial_spearman,
+        _three_columns,
+        {
+            "That is the partial correlation of the values: replace each variable by its ranks first.": _partial,
+            "That is the plain rank correlation: z was not held fixed.": lambda x, y, z: float(
+                np.corrcoef(rankdata(x), rankdata(y))[0, 1]
+            ),
+            "The denominator is missing: divide by the root of $(1-r_{xz}^2)(1-r_{yz}^2)$.": lambda x, y, z: (
+                _numerator(rankdata(x), rankdata(y), rankdata(z))
+            ),
+        },
+    ),
+}
+
+
+def _numerator(x: Any, y: Any, z: Any) -> float:
+    xy, xz, yz = np.corrcoef([x, y, z])[[0, 0, 1], [1, 2, 2]]
+    return float(xy - xz * yz)

@@ -1,0 +1,81 @@
+"""Chapter 8's exercises accept the solutions and explain the mistakes; its two theorems hold in numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import pearsonr, rankdata, spearmanr
+from torch import nn
+
+from t2v import exercises, fisher
+from t2v.exercises.ch08 import EXERCISES, partial_spearman
+
+
+@pytest.mark.parametrize("number", EXERCISES)
+def test_the_reference_passes(number: str) -> None:
+    assert exercises.check(number, EXERCISES[number].reference)
+
+
+@pytest.mark.parametrize(("number", "message"), [(n, m) for n, e in EXERCISES.items() for m in e.mistakes])
+def test_each_mistake_is_explained(number: str, message: str) -> None:
+    result = exercises.check(number, EXERCISES[number].mistakes[message])
+    assert not result
+    assert message in result.message
+
+
+def test_partial_rank_correlation_is_that_of_the_residuals() -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=40)
+    x, y = np.exp(z + rng.normal(size=40)), z - 0.5 * rng.normal(size=40)
+    ranks = [rankdata(v) for v in (x, y, z)]
+    left = [r - np.polyval(np.polyfit(ranks[2], r, 1), ranks[2]) for r in ranks[:2]]
+    assert np.isclose(partial_spearman(x, y, z), pearsonr(*left).statistic)
+    assert abs(partial_spearman(x, y, z)) < spearmanr(x, y).statistic
+
+
+@pytest.mark.parametrize("p", [0.5, 0.6, 1 / np.sqrt(2), 0.8, 0.95])
+def test_noise_of_one_draw_with_two_classes(p: float) -> None:
+    """Relative variance 1/q − 4 for a sampled label and 4q for a Rademacher root, with q = p(1 − p)."""
+    model = nn.Linear(1, 2).requires_grad_(False)
+    model.weight.zero_()
+    model.bias.copy_(torch.tensor([np.log(p / (1 - p)), 0.0]))
+    x = torch.ones(40_000, 1)
+    q = p * (1 - p)
+    for expectation, theory in (("sample", 1 / q - 4), ("rademacher", 4 * q)):
+        squares = fisher.gradient_norms(model, x, expectation=expectation, batch_size=40_000).double() ** 2
+        exact = fisher.trace(model, x[:1])
+        assert np.isclose(squares.mean() / exact, 1, atol=0.05)
+        assert np.isclose(squares.var() / exact**2, theory, rtol=0.1, atol=0.01)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 10), classes=st.integers(2, 6))
+def test_trace_is_bounded_by_the_impurity(seed: int, scale: float, classes: int) -> None:
+    """tr F(x) ≤ ‖∂z/∂w‖² (1 − ‖p‖²), image by image."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, classes)).double()
+    x = scale * torch.randn(5, 3, dtype=torch.float64)
+    squares = fisher.gradient_norms(net, x).square()
+    names = [n for n, _ in net.named_parameters()]
+    for row, square in zip(x, squares, strict=True):
+        jacobian = torch.func.jacrev(lambda p, r=row: torch.func.functional_call(net, p, (r[None],))[0])(
+            dict(net.named_parameters())
+        )
+        operator = torch.cat([jacobian[n].flatten(1) for n in names], 1)
+        impurity = 1 - net(row[None]).softmax(1).square().sum()
+        assert square <= torch.linalg.matrix_norm(operator, 2) ** 2 * impurity * (1 + 1e-9)
+
+
+def test_renaming_the_classes_changes_nothing_in_the_exact_fisher() -> None:
+    torch.manual_seed(0)
+    body, head = nn.Sequential(nn.Linear(3, 6), nn.Tanh()).double(), nn.Linear(6, 5).double()
+    order = torch.randperm(5)
+    renamed = nn.Linear(6, 5).double()
+    renamed.load_state_dict({"weight": head.weight[order], "bias": head.bias[order]})
+    x = torch.randn(7, 3, dtype=torch.float64)
+    a, b = (fisher.diagonal(nn.Sequential(body, h), x, layers=["0"]) for h in (head, renamed))
+    assert all(torch.allclose(a[name], b[name], rtol=1e-12) for name in a)
+    assert sum(v.sum() for v in a.values()) > 0
