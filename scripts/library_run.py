@@ -12,8 +12,6 @@ Chapters 8 and 9 read what this writes:
   probe (mean_features) and of the channels' means and deviations (pixels);
 - ``seeds.csv``: for each task and pair of seeds, the distances of its two embeddings, and of the first one to the
   nearest *other* task of the second seed;
-- ``regularisation.csv``: norm, entropy and error with three strengths of the head's regularisation (first seed,
-  200 training images a task);
 - ``config.json``: command, date, versions, machine.
 
 The seed draws the images, divides them, and draws the Rademacher signs. Everything is kept, task by task, in the folder
@@ -62,8 +60,6 @@ METRICS = (
     *("mean_features", "pixels"),
 )
 NUMBERS = ("norm", "sum", "trace", "entropy", "error_heldout", "error_test")
-#: Strengths of the head's regularisation that are compared, and the number of training images for that.
-L2, L2_IMAGES = (1e-6, 1e-4, 1e-2), 200
 COLUMNS = ("task", "family", "seed", "n_classes", *NUMBERS)
 
 
@@ -143,19 +139,6 @@ def one(name: str, seed: int, probe: probes.Probe, folder: Path) -> tuple[Any, d
         **json.loads(kept.read_text(encoding="utf-8")),
     }
     return embedded, row
-
-
-def regularised(name: str, seed: int, probe: probes.Probe, folder: Path) -> list[list[Any]]:
-    """Embed one task with heads of different strengths of regularisation; return a row for each."""
-    kept = folder / "regularisation" / f"{name}.json"
-    if not kept.exists():
-        task = tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=seed)
-        rows = []
-        for l2 in L2:
-            made = embedding.embed(task, probe, seed=seed, l2=l2, max_samples=L2_IMAGES)
-            rows.append([name, str(l2), made.norm, made.metadata["entropy"], made.metadata["error"]])
-        write(kept, json.dumps(rows))
-    return json.loads(kept.read_text(encoding="utf-8"))
 
 
 def between_seeds(every: dict[int, Sequence[embedding.TaskEmbedding]]) -> list[list[Any]]:
@@ -239,9 +222,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for which in ("itself", "nearest", "nearest_task")
     ]
     write(args.out / "seeds.csv", table(("task", "seed", "other_seed", *names), between_seeds(embeddings)))
-    bar = tqdm(args.tasks, desc="regularisation", disable=None)
-    lines = [row for name in bar for row in regularised(name, args.seeds[0], probe, args.embeddings)]
-    write(args.out / "regularisation.csv", table(("task", "l2", *NUMBERS[:1], *NUMBERS[3:5]), lines))
     write(args.out / "measurements.csv", table(COLUMNS, [[row[c] for c in COLUMNS] for row in every]))
     about = [tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=args.seeds[0]) for name in args.tasks]
     described = [
