@@ -1,4 +1,4 @@
-"""The command line: ``python -m t2v tasks | embed | distance | rank``.
+"""The command line: ``python -m t2v tasks | embed | distance | rank | atlas``.
 
 Exit status: 0 done; 2 bad arguments (one line says what is accepted); 1 a failed run (what is done is kept).
 """
@@ -103,7 +103,38 @@ def _parser() -> argparse.ArgumentParser:
     )
     _embedding_options(rank)
     rank.set_defaults(run=run_rank)
+
+    atlas = commands.add_parser("atlas", help="measure real transfer, and compare it with every prediction")
+    _atlas_options(atlas)
+    atlas.set_defaults(run=run_atlas)
     return parser
+
+
+def _atlas_options(parser: argparse.ArgumentParser) -> None:
+    """Options that are not given keep the scale's values."""
+    parser.add_argument("--scale", choices=("quick", "full"), default="quick", help="default: quick")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="the run's folder; what is there is kept"
+    )
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{TASK_HELP} (default: the scale's)")
+    parser.add_argument(
+        "--library", metavar="PATH", help="a folder of image folders; --tasks then names sub-folders (all)"
+    )
+    parser.add_argument("--probe", metavar="NAME")
+    for name, what in (
+        ("size", "side of the images in pixels"),
+        ("train", "training images a task"),
+        ("test", "test images a task"),
+        ("shots", "images a class for the measured transfer"),
+        ("seeds", "draws of the shots"),
+        ("epochs", "passes of the fine-tuning"),
+        ("seed", "of everything else that is random"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=what)
+    parser.add_argument("--alpha", type=float, help="weight of the distance to t0")
+    parser.add_argument("--device", help="auto, cpu, cuda, …")
+    parser.add_argument("--root", metavar="DIR", help="torchvision's files (default: data)")
+    parser.add_argument("--download", action="store_true", help="let torchvision download its files")
 
 
 def _embedding_options(parser: argparse.ArgumentParser) -> None:
@@ -204,6 +235,38 @@ def run_rank(args: argparse.Namespace) -> None:
             "ranking": [vars(row) for row in ranking],
         }
         _write(args.json, json.dumps(result, indent=2) + "\n")
+
+
+def run_atlas(args: argparse.Namespace) -> None:
+    """Make the full run, or go on with it, and print how well each method predicts the measured transfer."""
+    from t2v import atlas, probes
+
+    changes = {
+        k: v for k, v in vars(args).items() if k not in ("command", "run", "scale", "out") and v is not None
+    }
+    if args.tasks is not None:
+        changes["tasks"] = tuple(args.tasks)
+    try:
+        config = atlas.AtlasConfig.at(args.scale, **changes)
+        atlas.check(config)
+        probe = probes.load(config.probe)
+    except ValueError as error:
+        raise BadArgumentError(str(error)) from error
+    made = atlas.run(config, args.out, probe=probe, progress=True)
+    if os.environ.get("RANK", "0") != "0":
+        return
+    print(
+        f"{len(made.tasks)} tasks, probe {made.embeddings[0].probe}, {made.errors.shape[2]} draws of the shots"
+    )
+    print(f"{'method':20s}  {'Kendall τ':>9s}  {'95% interval':>15s}  {'regret':>6s}  needs")
+    for row in made.ranking():
+        low, high = row["kendall_low"], row["kendall_high"]
+        between = f"[{low:.2f}, {high:.2f}]"
+        print(
+            f"{row['method']:20s}  {row['kendall']:9.2f}  {between:>15s}  {row['regret']:6.3f}  {row['needs']}"
+        )
+    print(", ".join(f"regret of {name}: {v:.3f}" for name, v in made.reference_regrets().items()))
+    print(", ".join(f"{name} {value:.0f} s" for name, value in made.seconds.items()))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

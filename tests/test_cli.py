@@ -164,3 +164,52 @@ def test_an_interrupted_run_keeps_whole_files_and_resumes(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert {f.stem for f in tmp_path.glob("*.npz")} == {"mnist", "digits", "chess", "hebrew"}
     assert all((tmp_path / name).stat().st_mtime_ns == stamp for name, stamp in first.items())
+
+
+@pytest.mark.slow
+def test_a_killed_atlas_goes_on_and_prints_the_ranking(tmp_path: Path) -> None:
+    rng, library, out = np.random.default_rng(0), tmp_path / "library", tmp_path / "run"
+    for task in range(3):
+        for k in range(2):
+            (library / f"task{task}" / f"class{k}").mkdir(parents=True)
+            for i in range(10):
+                pixels = rng.integers(0, 120, (32, 32, 3)) + 70 * np.eye(3)[(task + k) % 3]
+                Image.fromarray(pixels.astype(np.uint8)).save(
+                    library / f"task{task}" / f"class{k}" / f"{i}.png"
+                )
+    options = ("--library", library, "--out", out, "--size", 32, "--train", 12, "--test", 8)
+    options = (*options, "--shots", 3, "--seeds", 1, "--epochs", 1)
+    command = [sys.executable, "-m", "t2v", "atlas", "--scale", "quick", *map(str, options)]
+    killed = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 300
+    while not list(out.glob("experts/*.pt")) and time.monotonic() < deadline and killed.poll() is None:
+        time.sleep(0.02)
+    killed.kill()
+    killed.communicate(timeout=60)
+    first = {f: f.stat().st_mtime_ns for kind in ("npz", "pt") for f in out.rglob(f"*.{kind}")}
+    assert len(first) >= 7
+    done = t2v("atlas", *options)
+    assert done.returncode == 0, done.stderr
+    assert {f: f.stat().st_mtime_ns for f in first} == first
+    assert "3 tasks, probe efficientnet_lite0" in done.stdout
+    for word in ("task2vec", "logme", "nce", "best_for_others", "Kendall", "regret of chance", "experts"):
+        assert word in done.stdout
+
+
+def test_bad_arguments_of_the_atlas_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from t2v.__main__ import main
+
+    for bad, message in (
+        (("--library", str(tmp_path / "nowhere")), "nowhere"),
+        (("--tasks", "greek_lowr", "mnist", "digits"), "greek_lower"),
+        (("--tasks", "mnist", "digits"), "at least three"),
+        (("--tasks", "torchvision:CIFAR100/birds", "mnist", "digits"), "accepted: aquatic_mammals"),
+        (("--shots", "1"), "shots"),
+        (("--probe", "efficientnet_lite9"), "efficientnet_lite0"),
+        (("--alpha", "-1"), "alpha"),
+    ):
+        assert main(["atlas", "--out", str(tmp_path / "bad"), *bad]) == 2
+        errors = capsys.readouterr().err
+        assert message in errors
+        assert len(errors.strip().splitlines()) == 1
+    assert not (tmp_path / "bad").exists()

@@ -1,0 +1,871 @@
+r"""The full Task2Vec run: do task embeddings predict which source transfers best? Measured, next to every baseline.
+
+:func:`run` goes through four stages, each of which leaves files in the run's folder:
+
+1. ``embeddings/TASK.npz``: the task embedding, and ``features/TASK.npz``: the mean feature of the frozen probe.
+2. ``experts/TASK.pt``: the probe, fine-tuned on the task.
+3. ``measured/TASK.npz``: from that expert to every task, the test error of a head fitted on few shots, for several draws
+   of the shots, and the baselines on the same images; ``frozen.npz``: the same from the probe as it is.
+4. ``pairs.csv``, ``ranking.csv``, ``report.json``, ``ranking.png``: every predictor against the measurement.
+
+Files are written whole or not at all, and a file that is there is not made again: a killed run goes on where it stopped.
+Under ``torchrun`` the tasks of each stage are shared out over the processes; they exchange nothing but files, so the
+result is that of one process, and a process that dies loses its task only.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from t2v import baselines, distance
+from t2v._hierarchies import GROUPS
+from t2v.comparison import Intervals, Kind, bootstrap
+from t2v.embedding import TaskEmbedding, embed, fit_head, trivial
+from t2v.probes import Probe
+from t2v.probes import load as load_probe
+from t2v.tasks import Task, from_folder, from_torchvision
+from t2v.tasks import load as load_task
+from t2v.transfer import finetune, gain, load_expert, save_expert
+
+Array = NDArray[np.float64]
+Needs = Literal["embeddings", "experts", "measured transfer"]
+
+#: Offline tasks of the quick scale: at most 28 classes, from every family.
+QUICK_TASKS = (
+    "latin_upper",
+    "latin_lower",
+    "greek_upper",
+    "greek_lower",
+    "hebrew",
+    "arabic",
+    "digits_printed",
+    "digits_circled",
+    "digits_arabic",
+    "roman_numerals",
+    "mnist",
+    "digits",
+    "arrow_direction",
+    "currency",
+    "planets",
+    "zodiac",
+    "chess",
+    "dice",
+    "card_ranks",
+    "trigrams",
+    "type_style",
+    "textures",
+    "histology",
+    "photo_blur",
+)
+
+#: Tasks of the full scale: torchvision's data sets, and CIFAR-100 cut by its own hierarchy.
+FULL_TASKS = (
+    *(f"torchvision:CIFAR100/{group}" for group in GROUPS["CIFAR100"]),
+    *(
+        f"torchvision:{name}"
+        for name in (
+            "CIFAR10",
+            "STL10",
+            "SVHN",
+            "MNIST",
+            "FashionMNIST",
+            "KMNIST",
+            "USPS",
+            "GTSRB",
+            "EuroSAT",
+            "DTD",
+            "OxfordIIITPet",
+            "Food101",
+            "FGVCAircraft",
+        )
+    ),
+)
+
+#: Baselines that need the expert's features or outputs, in the order of the files.
+SCORES = ("leep", "nce", "logme", "h_score", "transrate", "nearest_class_mean")
+#: Settings that change where or how fast a run is made, not what it finds.
+_ELSEWHERE = ("scale", "device", "root", "download")
+#: Task images kept in memory, in bytes; beyond, the oldest are dropped and read again.
+_MEMORY = 8 << 30
+
+
+@dataclass(frozen=True)
+class AtlasConfig:
+    """All that a run depends on.
+
+    Attributes
+    ----------
+    scale : str
+        The name of the settings that these started from.
+    tasks : tuple of str
+        Names: offline tasks, ``torchvision:NAME``, ``torchvision:CIFAR100/GROUP``, or paths to image folders; with a
+        ``library`` folder, names of its sub-folders (empty: all of them).
+    library : str
+        ``"offline"``, or a folder of image folders.
+    probe : str
+        As :func:`t2v.probes.load` has it.
+    size, train, test : int
+        Side of the images, and number of training and of test images a task.
+    shots : int
+        Images a class on which the heads of the measured transfer are fitted.
+    seeds : int
+        Number of draws of the shots.
+    epochs, lr : int, float
+        Of the fine-tuning, see :func:`t2v.transfer.finetune`.
+    method : str
+        Of the embedding, see :func:`t2v.embedding.embed`.
+    alpha : float
+        α of the asymmetric distance.
+    seed : int
+        Of everything else that is random.
+    device, root, download
+        Where to compute; where torchvision's files are, and whether they may be downloaded.
+    """
+
+    scale: str = "quick"
+    tasks: tuple[str, ...] = QUICK_TASKS
+    library: str = "offline"
+    probe: str = "efficientnet_lite0"
+    size: int = 64
+    train: int = 300
+    test: int = 200
+    shots: int = 10
+    seeds: int = 3
+    epochs: int = 4
+    lr: float = 1e-3
+    method: Literal["rademacher", "sample", "exact"] = "rademacher"
+    alpha: float = 0.15
+    seed: int = 0
+    device: str = "auto"
+    root: str = "data"
+    download: bool = False
+
+    def __post_init__(self) -> None:
+        least = {"size": 8, "train": 4, "test": 1, "shots": 2, "seeds": 1, "epochs": 1, "seed": 0}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise ValueError(f"{name}: {value!r} is not an integer of at least {low}")
+        if not 0 <= self.alpha < float("inf"):
+            raise ValueError(f"alpha: {self.alpha} is not a finite number ≥ 0")
+        if self.method not in ("rademacher", "sample", "exact"):
+            raise ValueError(f"method: {self.method!r} is unknown; accepted: rademacher, sample, exact")
+        twice = sorted({name for name in self.tasks if self.tasks.count(name) > 1})
+        if twice:
+            raise ValueError(f"tasks: {', '.join(twice)} given more than once")
+
+    @staticmethod
+    def at(scale: str, **changes: Any) -> AtlasConfig:
+        """Return the settings of a scale, ``"quick"`` or ``"full"``, with changes.
+
+        Raises
+        ------
+        ValueError
+            If there is no such scale, or a value is out of range.
+        """
+        if scale not in SCALES:
+            raise ValueError(f"scale: {scale!r} is unknown; accepted: {', '.join(SCALES)}")
+        if changes.get("library", "offline") != "offline":
+            changes = {"tasks": (), **changes}  # all that the folder has, unless some are named
+        return dataclasses.replace(SCALES[scale], **changes)
+
+
+#: The laptop's and the GPU's settings.
+SCALES: dict[str, AtlasConfig] = {
+    "quick": AtlasConfig(),
+    "full": AtlasConfig(
+        scale="full", tasks=FULL_TASKS, probe="resnet34", size=224, train=1800, test=500, seeds=5
+    ),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """What one method says of every pair.
+
+    Attributes
+    ----------
+    values : array
+        ``(targets, sources)``; NaN on the diagonal: a target is no source of its own.
+    kind : {"distance", "score"}
+        Whether small or large means a good source.
+    needs : str
+        ``"embeddings"`` (no expert is trained), ``"experts"``, or ``"measured transfer"``.
+    """
+
+    values: Array
+    kind: Kind
+    needs: Needs
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """The outcome of a run.
+
+    Attributes
+    ----------
+    tasks : tuple of str
+        Targets and sources, in the order of all arrays.
+    errors : array
+        ``(targets, sources, seeds)``: low-shot test error on the target from the source's expert. The diagonal is the
+        target's own expert, which has seen more than the shots: it is reported, and takes part in no ranking.
+    frozen : array
+        ``(targets, seeds)``: the same from the probe as it is, t₀.
+    embeddings : tuple of TaskEmbedding
+        One a task.
+    predictors : dict of str to Predictor
+        Every method.
+    seconds : dict of str to float
+        Computing time of each step, summed over the tasks.
+    config : dict
+        The settings, and date, machine and versions of the run.
+    """
+
+    tasks: tuple[str, ...]
+    errors: Array
+    frozen: Array
+    embeddings: tuple[TaskEmbedding, ...]
+    predictors: dict[str, Predictor]
+    seconds: dict[str, float]
+    config: dict[str, Any]
+
+    @property
+    def measured(self) -> Array:
+        """Mean error over the seeds, ``(targets, sources)``; NaN on the diagonal."""
+        return _off_diagonal(self.errors.mean(2))
+
+    def standard_errors(self) -> Array:
+        """Return the standard error over the seeds of each pair's mean error; NaN for a single seed."""
+        return _standard_error(self.errors)
+
+    def gains(self) -> Array:
+        """D_ft of each pair, see :func:`t2v.transfer.gain`; NaN where the frozen probe makes no error."""
+        base, mean = self.frozen.mean(1), self.errors.mean(2)
+        return np.array(
+            [
+                [gain(float(e), float(b)) if b > 0 else np.nan for e in r]
+                for r, b in zip(mean, base, strict=True)
+            ]
+        )
+
+    def compare(self, draws: int = 1000, seed: int = 0) -> dict[str, Intervals]:
+        """Compare every predictor with the measurement, see :func:`t2v.comparison.bootstrap`."""
+        return {
+            name: bootstrap(p.values, self.measured, kind=p.kind, draws=draws, seed=seed)
+            for name, p in self.predictors.items()
+        }
+
+    def ranking(self, draws: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
+        """Return one row a method, the highest Kendall τ first: method, needs, and each measure with its interval."""
+        rows = []
+        for name, found in self.compare(draws, seed).items():
+            row: dict[str, Any] = {"method": name, "needs": self.predictors[name].needs}
+            for measure in ("kendall", "spearman", "regret"):
+                interval = getattr(found, measure)
+                row |= {
+                    measure: interval.value,
+                    f"{measure}_low": interval.low,
+                    f"{measure}_high": interval.high,
+                }
+            rows.append(row)
+        return sorted(rows, key=lambda row: (-row["kendall"], row["method"]))
+
+    def reference_regrets(self) -> dict[str, float]:
+        """Mean regret of a source drawn at random, and of never leaving the frozen probe (negative if that is best)."""
+        best = np.nanmin(self.measured, axis=1)
+        return {
+            "chance": float((np.nanmean(self.measured, axis=1) - best).mean()),
+            "frozen_probe": float((self.frozen.mean(1) - best).mean()),
+        }
+
+
+# ---------------------------------------------------------------- the run
+
+
+def run(
+    config: AtlasConfig,
+    out: str | os.PathLike[str],
+    *,
+    probe: Probe | None = None,
+    tasks: Sequence[Task] | None = None,
+    progress: bool = False,
+) -> Atlas:
+    """Make the run, or go on with it, and write its report.
+
+    Parameters
+    ----------
+    config : AtlasConfig
+        The settings.
+    out : path
+        The run's folder. If it holds a run already, that must be one of the same settings.
+    probe : Probe, optional
+        Use this probe instead of loading ``config.probe`` (whose name is then this one's).
+    tasks : sequence of Task, optional
+        Use these tasks instead of opening ``config.tasks`` by name.
+    progress : bool
+        Show progress bars.
+
+    Returns
+    -------
+    Atlas
+        On every process, if there are several.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds another run or a file of another architecture, a task is unknown, there are fewer than three
+        tasks, or a class has fewer training images than shots. The message names it.
+    """
+    out, library = Path(out), _Library(config, tasks)
+    _check_count(library.names)
+    with _processes() as (rank, world):
+        probe = probe or load_probe(config.probe)
+        probe.to(
+            ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
+        )
+        if rank == 0:
+            _claim(out, dataclasses.replace(config, probe=probe.name, tasks=library.names))
+        _barrier(world)
+        for name in _bar(library.names[rank::world], "embeddings", progress):
+            _embed(out, library, name, probe, config)
+        for name in _bar(library.names[rank::world], "experts", progress):
+            _train(out, library, name, probe, config)
+        _barrier(world)
+        for source in _bar([None, *library.names][rank::world], "transfer", progress):
+            _measure(out, library, source, probe, config)
+        _barrier(world)
+        atlas = load(out)
+        if rank == 0:
+            _report(atlas, out)
+        _barrier(world)
+    return atlas
+
+
+def check(config: AtlasConfig) -> tuple[str, ...]:
+    """Return the names of a configuration's tasks, without opening them.
+
+    Raises
+    ------
+    ValueError
+        If a task or the library is unknown, a name occurs twice, or there are fewer than three tasks.
+    """
+    return _check_count(_Library(config, None).names)
+
+
+def _check_count(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 3:
+        raise ValueError(f"tasks: {len(names)} given; at least three are needed to rank sources")
+    return names
+
+
+def load(out: str | os.PathLike[str]) -> Atlas:
+    """Read a finished run.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no run, or one that is not finished: the message names the first file that is missing.
+    """
+    out = Path(out)
+    if not (out / "config.json").exists():
+        raise ValueError(f"{out}: no run of the atlas (config.json is missing)")
+    about = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    names = tuple(about["config"]["tasks"])
+    files = [_file(out, "measured", name) for name in names]
+    for file in [
+        *(_file(out, kind, n) for kind in ("embeddings", "features") for n in names),
+        _frozen(out),
+        *files,
+    ]:
+        if not file.exists():
+            raise ValueError(f"{out}: the run is not finished ({file.relative_to(out)} is missing)")
+    embeddings = tuple(TaskEmbedding.load(_file(out, "embeddings", name)) for name in names)
+    features = [_read(_file(out, "features", name)) for name in names]
+    measured, frozen = [_read(file) for file in files], _read(_frozen(out))
+    errors = np.stack([m["error"] for m in measured], axis=1)
+    scores = {s: _off_diagonal(np.stack([m[s].mean(1) for m in measured], axis=1)) for s in SCORES}
+    predictors = _predict_from_embeddings(embeddings, [f["mean"] for f in features], about["config"]["alpha"])
+    predictors |= {name: Predictor(values, "score", "experts") for name, values in scores.items()}
+    predictors["best_for_others"] = Predictor(
+        _best_for_others(errors.mean(2)), "distance", "measured transfer"
+    )
+    seconds = {
+        "embeddings": sum(e.metadata["seconds"] for e in embeddings),
+        "mean_features": sum(float(f["seconds"]) for f in features),
+        "experts": sum(float(m["seconds_expert"]) for m in measured),
+        "transfer": sum(float(m["seconds_transfer"]) for m in [*measured, frozen]),
+        "baselines": sum(float(m["seconds_scores"]) for m in measured),
+    }
+    return Atlas(names, errors, frozen["error"], embeddings, predictors, seconds, about)
+
+
+class _Library:
+    """The tasks of a run, opened when they are needed; the oldest are dropped when they take too much memory."""
+
+    def __init__(self, config: AtlasConfig, tasks: Sequence[Task] | None) -> None:
+        self.config, self._open = config, dict[str, Callable[[], Task]]()
+        if tasks is not None:
+            for task in tasks:
+                if task.name in self._open:
+                    raise ValueError(f"tasks: {task.name} given more than once")
+                self._open[task.name] = lambda task=task: task  # type: ignore[misc]
+        else:
+            for text in config.tasks or _folders(config.library):
+                name, opener = _opener(text, config)
+                if name in self._open:
+                    raise ValueError(f"tasks: two are called {name!r}")
+                self._open[name] = opener
+        self.names = tuple(self._open)
+        files = [_plain(name) for name in self.names]
+        if len(set(files)) < len(files):
+            raise ValueError("tasks: two names give the same file name")
+        self._kept: dict[str, Task] = {}
+
+    def __getitem__(self, name: str) -> Task:
+        if name not in self._kept:
+            task = self._open[name]()
+            _check_shots(name, task, self.config.shots)
+            self._kept[name] = task
+            while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > _MEMORY:
+                del self._kept[next(iter(self._kept))]
+        return self._kept[name]
+
+
+def _folders(library: str) -> list[str]:
+    if library == "offline":
+        raise ValueError("tasks: there are none; names of offline tasks are accepted")
+    if not Path(library).is_dir():
+        raise ValueError(f"library: {library!r} is neither 'offline' nor a folder of image folders")
+    return sorted(p.name for p in Path(library).iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
+    """Return a task's name and how to open it; unknown names are refused when the run starts."""
+    if text.startswith("torchvision:"):
+        return text, _torchvision_opener(text, c)
+    path = Path(text) if c.library == "offline" else Path(c.library) / text
+    if c.library != "offline" or os.sep in text or path.is_dir():
+        if not path.is_dir():
+            raise ValueError(f"tasks: {path} is not a folder")
+        return path.name, lambda: _at_most(from_folder(path, size=c.size, seed=c.seed), c)
+    from t2v.tasks import family
+
+    family(text)  # raises with the nearest names
+    return text, lambda: load_task(text, size=c.size, train=c.train, test=c.test, seed=c.seed)
+
+
+def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:
+    """``torchvision:NAME`` is a data set, ``torchvision:NAME/GROUP`` a part of its hierarchy."""
+    from t2v.external import find_dataset
+
+    name, _, group = text.removeprefix("torchvision:").partition("/")
+    name, classes = find_dataset(name).__name__, None
+    if group:
+        groups = GROUPS.get(name, {})
+        if group not in groups:
+            raise ValueError(f"tasks: {name} has no group {group!r}; accepted: {', '.join(groups) or 'none'}")
+        classes = groups[group]
+    numbers = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
+    return lambda: dataclasses.replace(
+        from_torchvision(name, Path(c.root), classes, c.download, **numbers), name=text
+    )
+
+
+def _at_most(task: Task, c: AtlasConfig) -> Task:
+    """Keep at most as many images as were asked for, chosen at random, class by class."""
+    from t2v.embedding import split
+
+    parts = {}
+    for part, count in (("train", c.train), ("test", c.test)):
+        data = getattr(task, part)
+        if len(data) > max(count, task.n_classes):
+            kept, _ = split(data.labels, count / len(data), c.seed)
+            data = dataclasses.replace(data, images=data.images[kept], labels=data.labels[kept])
+        parts[part] = data
+    return dataclasses.replace(task, **parts)
+
+
+def _bytes(task: Task) -> int:
+    return int(task.train.images.nbytes + task.test.images.nbytes)
+
+
+def _check_shots(name: str, task: Task, shots: int) -> None:
+    counts = np.bincount(task.train.labels, minlength=task.n_classes)
+    if counts.min() < shots:
+        raise ValueError(
+            f"shots: class {task.classes[counts.argmin()]!r} of task {name!r} has {counts.min()} training images;"
+            f" {shots} were asked for"
+        )
+    if len(task.test) == 0:
+        raise ValueError(f"tasks: {name!r} has no test images")
+
+
+# ---------------------------------------------------------------- stages
+
+
+def _embed(out: Path, library: _Library, name: str, probe: Probe, config: AtlasConfig) -> None:
+    file = _file(out, "embeddings", name)
+    if not file.exists():
+        made = embed(library[name], probe, method=config.method, seed=config.seed, device=str(probe.device))
+        dataclasses.replace(made, task=name).save(file)
+    file = _file(out, "features", name)
+    if not file.exists():
+        start = time.perf_counter()
+        mean = probe.features(library[name].train.images).mean(0)
+        _write(file, mean=mean, seconds=np.array(time.perf_counter() - start))
+
+
+def _train(out: Path, library: _Library, name: str, probe: Probe, config: AtlasConfig) -> None:
+    file = _file(out, "experts", name)
+    if file.exists():
+        return
+    start = time.perf_counter()
+    expert = finetune(
+        probe, library[name], epochs=config.epochs, lr=config.lr, seed=config.seed, device=str(probe.device)
+    )
+    save_expert(expert, file, {"task": name, "seconds": time.perf_counter() - start})
+
+
+def _measure(out: Path, library: _Library, source: str | None, probe: Probe, config: AtlasConfig) -> None:
+    """Measure the transfer from one expert (None: from the probe as it is) to every task."""
+    file = _frozen(out) if source is None else _file(out, "measured", source)
+    if file.exists():
+        return
+    expert, about = (
+        (probe, {"seconds": 0.0}) if source is None else load_expert(_file(out, "experts", source), probe)
+    )
+    shape = (len(library.names), config.seeds)
+    kept = {key: np.full(shape, np.nan) for key in ("error", *(SCORES if source is not None else ()))}
+    clock = {"transfer": 0.0, "scores": 0.0}
+    for t, target in enumerate(library.names):
+        task = library[target]
+        start = time.perf_counter()
+        shots = [low_shot(task.train.labels, config.shots, config.seed + r) for r in range(config.seeds)]
+        union = np.unique(np.concatenate(shots))
+        features, tests = expert.features(task.train.images[union]), expert.features(task.test.images)
+        clock["transfer"] += time.perf_counter() - start
+        for r, rows in enumerate(np.searchsorted(union, s) for s in shots):
+            few, labels = features[rows], task.train.labels[union[rows]]
+            start = time.perf_counter()
+            kept["error"][t, r] = _low_shot_error(few, labels, tests, task.test.labels, task.n_classes)
+            middle = time.perf_counter()
+            clock["transfer"] += middle - start
+            if source is not None:
+                for key, value in _scores(expert, few, labels).items():
+                    kept[key][t, r] = value
+                clock["scores"] += time.perf_counter() - middle
+    times = {"seconds_expert": about["seconds"], **{f"seconds_{key}": value for key, value in clock.items()}}
+    _write(file, targets=np.array(library.names), **kept, **{key: np.array(v) for key, v in times.items()})
+
+
+def low_shot(labels: NDArray[np.integer[Any]], shots: int, seed: int) -> NDArray[np.intp]:
+    """Draw the same number of indices from every class.
+
+    Parameters
+    ----------
+    labels : array of int
+        ``(n,)``.
+    shots : int
+        Indices a class.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    array of int
+        Sorted.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer; the message names it.
+    """
+    rng, chosen = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        members = np.nonzero(labels == label)[0]
+        if len(members) < shots:
+            raise ValueError(f"shots: class {label} has {len(members)} samples; {shots} were asked for")
+        chosen.append(rng.permutation(members)[:shots])
+    return np.sort(np.concatenate(chosen))
+
+
+def _low_shot_error(
+    few: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    tests: NDArray[np.floating[Any]],
+    truth: NDArray[np.integer[Any]],
+    n_classes: int,
+) -> float:
+    """Return the test error of a head fitted on few samples.
+
+    The head of :func:`t2v.embedding.fit_head` lies in the span of the centred samples, since its penalty is the same in
+    all directions; it is fitted in coordinates of that span, which are far fewer than the features.
+    """
+    few, tests = np.asarray(few, dtype=float), np.asarray(tests, dtype=float)
+    centre = few.mean(0)
+    basis, _ = np.linalg.qr((few - centre).T)
+    head = fit_head((few - centre) @ basis, labels, n_classes)
+    logits = head(torch.from_numpy((tests - centre) @ basis).float())
+    return float((logits.argmax(1).numpy() != truth).mean())
+
+
+def _scores(expert: Probe, few: NDArray[np.float32], labels: NDArray[np.integer[Any]]) -> dict[str, float]:
+    """Return the baselines on the shots: the very images on which the head is fitted."""
+    assert expert.classifier is not None
+    with torch.inference_mode():
+        logits = expert.classifier(torch.from_numpy(few).to(expert.classifier.weight.device)).double().cpu()
+    return {
+        "leep": baselines.leep(logits.softmax(1).numpy(), labels),
+        "nce": baselines.nce(logits.argmax(1).numpy(), labels),
+        "logme": baselines.logme(few, labels),
+        # without shrinkage it is the number of classes − 1 here: fewer images than features
+        "h_score": baselines.h_score(few, labels, shrinkage="ledoit_wolf"),
+        "transrate": baselines.transrate(few, labels),
+        "nearest_class_mean": baselines.nearest_class_mean(few, labels),
+    }
+
+
+# ---------------------------------------------------------------- predictors
+
+
+def _predict_from_embeddings(
+    embeddings: Sequence[TaskEmbedding], means: Sequence[Array], alpha: float
+) -> dict[str, Predictor]:
+    """Return all that can be said without training an expert."""
+    entropy = [e.metadata["entropy"] for e in embeddings]
+    reference = [trivial(e) for e in embeddings]
+
+    def table(of: Callable[[int, int], float]) -> Array:
+        """Fill (target, source)."""
+        n = len(embeddings)
+        return np.array([[of(t, s) if t != s else np.nan for s in range(n)] for t in range(n)])
+
+    def pair(of: Callable[[Any, Any], float], values: Sequence[Any]) -> Array:
+        return table(lambda t, s: of(values[s], values[t]))
+
+    tables: dict[str, Array] = {
+        "task2vec": table(
+            lambda t, s: distance.asymmetric(embeddings[s], embeddings[t], reference[t], alpha)
+        ),
+        "d_sym": pair(distance.symmetric, embeddings),
+        "cosine": pair(distance.cosine, embeddings),
+        "log_cosine": pair(distance.log_cosine, embeddings),
+        "mean_feature": pair(_cosine, means),
+        "entropy_difference": pair(lambda a, b: abs(a - b), entropy),
+    }
+    found = {name: Predictor(values, "distance", "embeddings") for name, values in tables.items()}
+    found["source_norm"] = Predictor(table(lambda t, s: embeddings[s].norm), "score", "embeddings")
+    return found
+
+
+def _cosine(a: Array, b: Array) -> float:
+    """Return 1 − cosine; features may be negative, which :func:`t2v.distance.cosine` does not accept."""
+    return 1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def _best_for_others(errors: Array) -> Array:
+    """Return, for every pair, the source's mean error on the *other* targets, each in units of its mean error."""
+    off = _off_diagonal(errors)
+    scale = np.nanmean(off, axis=1, keepdims=True)
+    relative = off / np.where(scale > 0, scale, 1)
+    n = len(errors)
+    others = np.full((n, n), np.nan)
+    for t in range(n):
+        for s in range(n):
+            rest = [k for k in range(n) if k not in (t, s)]
+            if t != s:
+                others[t, s] = relative[rest, s].mean()
+    return others
+
+
+def _off_diagonal(values: Array) -> Array:
+    values = np.array(values, dtype=float)
+    np.fill_diagonal(values, np.nan)
+    return values
+
+
+def _standard_error(errors: Array) -> Array:
+    n = errors.shape[-1]
+    return errors.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.full(errors.shape[:-1], np.nan)
+
+
+# ---------------------------------------------------------------- report
+
+
+def _report(atlas: Atlas, out: Path) -> None:
+    ranking = atlas.ranking()
+    _write_text(out / "pairs.csv", _csv(_pairs(atlas)))
+    _write_text(out / "ranking.csv", _csv(ranking))
+    report = {
+        **atlas.config,
+        "finished": _now(),
+        "seconds": {key: round(value, 2) for key, value in atlas.seconds.items()},
+        "reference_regrets": atlas.reference_regrets(),
+        "methods": ranking,
+    }
+    _write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
+    _draw(ranking[::-1], out / "ranking.png")
+
+
+def _pairs(atlas: Atlas) -> list[dict[str, Any]]:
+    mean, spread, gains = atlas.errors.mean(2), atlas.standard_errors(), atlas.gains()
+    frozen, frozen_spread = atlas.frozen.mean(1), _standard_error(atlas.frozen)
+    rows = []
+    for t, target in enumerate(atlas.tasks):
+        for s, source in enumerate(atlas.tasks):
+            row = {"target": target, "source": source, "error": mean[t, s], "standard_error": spread[t, s]}
+            row |= {"frozen_error": frozen[t], "frozen_standard_error": frozen_spread[t], "d_ft": gains[t, s]}
+            rows.append(row | {name: p.values[t, s] for name, p in atlas.predictors.items()})
+    return rows
+
+
+def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from t2v import plots
+
+    needs: tuple[Needs, ...] = ("embeddings", "experts", "measured transfer")
+    with mpl.rc_context():
+        plots.use_style()
+        figure = Figure(figsize=(7, 0.32 * len(rows) + 1.2), layout="constrained")
+        axes = figure.subplots()
+        for need, colour in zip(needs, plots.PALETTE, strict=False):
+            at = [k for k, row in enumerate(rows) if row["needs"] == need]
+            middle = np.array([rows[k]["kendall"] for k in at])
+            ends = np.array([[rows[k]["kendall_low"], rows[k]["kendall_high"]] for k in at]).reshape(-1, 2)
+            # a percentile interval of a skewed statistic may leave the value outside
+            bars = np.maximum((ends.T - middle) * [[-1], [1]], 0)
+            axes.errorbar(middle, at, xerr=bars, fmt="o", color=colour, label=f"needs {need}")
+        axes.axvline(0, color="0.6", lw=0.8)
+        axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
+        axes.set_xlabel("Kendall τ with the measured transfer, mean over targets")
+        axes.legend(loc="lower right", fontsize="small")
+    _atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow([_cell(value) for value in row.values()])
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if np.isnan(value) else f"{value:.9g}"
+
+
+# ---------------------------------------------------------------- files and processes
+
+
+def _claim(out: Path, settings: AtlasConfig) -> None:
+    """Write config.json, or refuse the folder of another run."""
+    wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
+    file = out / "config.json"
+    if file.exists():
+        there = json.loads(file.read_text(encoding="utf-8"))["config"]
+        for key, value in wanted.items():
+            if key not in _ELSEWHERE and there.get(key) != value:
+                raise ValueError(
+                    f"out: {out} holds a run with {key} = {there.get(key)!r}, not {value!r}; give another folder"
+                )
+        return
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    about = {"config": wanted, "started": _now(), "machine": platform.platform(), "versions": versions}
+    _write_text(file, json.dumps(about, indent=2) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name)
+
+
+def _file(out: Path, kind: str, name: str) -> Path:
+    return out / kind / f"{_plain(name)}.{'pt' if kind == 'experts' else 'npz'}"
+
+
+def _frozen(out: Path) -> Path:
+    return out / "frozen.npz"
+
+
+def _read(file: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            return {key: content[key] for key in content.files}
+    except Exception as error:  # a damaged zip raises one of many kinds
+        raise ValueError(f"{file}: damaged ({type(error).__name__}); remove it, and start again") from error
+
+
+def _write(path: Path, **arrays: NDArray[Any]) -> None:
+    _atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+
+def _write_text(path: Path, text: str) -> None:
+    _atomically(path, lambda file: file.write(text.encode()))
+
+
+def _atomically(path: Path, write: Callable[[Any], Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _bar(items: Sequence[Any], what: str, progress: bool) -> Iterable[Any]:
+    if not progress:
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, desc=what, leave=False, disable=None)
+
+
+@contextmanager
+def _processes() -> Iterator[tuple[int, int]]:
+    """Give this process's rank and their number, within the group that torchrun announced."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield 0, 1
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    # the processes meet between stages only, and may wait for each other's experts for days
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=7))
+    try:
+        yield torch.distributed.get_rank(), world
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _barrier(world: int) -> None:
+    if world > 1:
+        torch.distributed.barrier()

@@ -1,0 +1,350 @@
+"""The atlas on a small network and small tasks: numbers against long-hand ones, interruption, resumption, processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from t2v import atlas, baselines, comparison, distance, embedding, probes, tasks, transfer
+
+NAMES = ("lying", "standing", "slanted", "spots")
+STAGES = ("embeddings", "features", "experts", "measured")
+
+
+class Small(nn.Module):
+    """A convolutional network of random weights."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.conv, self.mix, self.fc = (
+            nn.Conv2d(3, width, 5, stride=2),
+            nn.Conv2d(width, 16, 3),
+            nn.Linear(16, 4),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.mix(self.conv(x).relu()).relu().mean((2, 3)))
+
+
+def small(width: int = 12) -> probes.Probe:
+    return probes.from_module(Small(width), name="small")
+
+
+def pattern(name: str, n_train: int = 45, n_test: int = 30) -> tasks.Task:
+    """Tell three widths of one pattern apart, under noise."""
+    rng, (i, j) = np.random.default_rng(NAMES.index(name)), np.indices((16, 16))
+    along = {"lying": i, "standing": j, "slanted": i + j, "spots": i * j}[name]
+
+    def part(count: int) -> tasks.ArrayDataset:
+        labels = np.arange(count) % 3
+        shape = along[None] // (labels + 1)[:, None, None] % 2
+        pixels = 80 + 40 * shape[..., None] + rng.integers(-60, 60, (count, 16, 16, 3))
+        return tasks.ArrayDataset(pixels.astype(np.uint8), labels)
+
+    return tasks.Task(name, part(n_train), part(n_test), ("narrow", "middle", "wide"))
+
+
+CONFIG = atlas.AtlasConfig(tasks=NAMES, size=16, train=45, test=30, shots=5, seeds=2, epochs=2)
+TASKS = [pattern(name) for name in NAMES]
+
+
+def go(out: Path, **options: object) -> atlas.Atlas:
+    return atlas.run(CONFIG, out, **{"probe": small(), "tasks": TASKS, **options})  # type: ignore[arg-type]
+
+
+def stamps(out: Path) -> dict[str, int]:
+    files = [f for stage in STAGES for f in (out / stage).glob("*")]
+    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in files}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, atlas.Atlas]:
+    out = tmp_path_factory.mktemp("atlas") / "run"
+    return out, go(out)
+
+
+def test_a_run_leaves_all_its_files(done: tuple[Path, atlas.Atlas]) -> None:
+    out, made = done
+    for stage, ending in (("embeddings", "npz"), ("features", "npz"), ("experts", "pt"), ("measured", "npz")):
+        assert {f.name for f in (out / stage).iterdir()} == {f"{name}.{ending}" for name in NAMES}
+    rest = {f.name for f in out.iterdir() if f.is_file()}
+    assert rest == {"config.json", "frozen.npz", "pairs.csv", "ranking.csv", "report.json", "ranking.png"}
+    assert (out / "ranking.png").read_bytes().startswith(b"\x89PNG")
+    about = json.loads((out / "config.json").read_text())
+    assert about["config"]["probe"] == "small"
+    assert {"started", "machine", "versions"} <= set(about)
+    report = json.loads((out / "report.json").read_text())
+    assert {row["method"] for row in report["methods"]} == set(made.predictors)
+    assert all(value > 0 for value in report["seconds"].values())
+    assert made.errors.shape == (4, 4, 2)
+    assert made.frozen.shape == (4, 2)
+
+
+def test_measured_errors_are_those_of_a_head_on_the_shots(done: tuple[Path, atlas.Atlas]) -> None:
+    out, made = done
+    target = TASKS[2]
+    expert, _ = transfer.load_expert(out / "experts" / "standing.pt", small())
+    for probe, got in ((expert, made.errors[2, 1]), (small(), made.frozen[2])):
+        features, test = probe.features(target.train.images), probe.features(target.test.images)
+        for seed in range(2):
+            few = atlas.low_shot(target.train.labels, 5, seed)
+            head = embedding.fit_head(features[few], target.train.labels[few], 3)
+            error = (head(torch.from_numpy(test)).argmax(1).numpy() != target.test.labels).mean()
+            assert got[seed] == pytest.approx(error, abs=1 / 30 + 1e-9)  # one image may lie on the boundary
+    assert len({round(float(e), 6) for e in made.errors.ravel()}) > 5, (
+        "the tasks must differ in error to test anything"
+    )
+
+
+def test_scores_use_the_shots_and_the_right_order(done: tuple[Path, atlas.Atlas]) -> None:
+    out, made = done
+    target, expert = TASKS[0], transfer.load_expert(out / "experts" / "spots.pt", small())[0]
+    leep, logme, nce = [], [], []
+    for seed in range(2):
+        few = atlas.low_shot(target.train.labels, 5, seed)
+        labels, probs = target.train.labels[few], expert.classify(target.train.images[few])
+        leep.append(baselines.leep(probs, labels))
+        nce.append(baselines.nce(probs.argmax(1), labels))
+        logme.append(baselines.logme(expert.features(target.train.images[few]), labels))
+    for name, values in (("leep", leep), ("nce", nce), ("logme", logme)):
+        assert made.predictors[name].values[0, 3] == pytest.approx(np.mean(values), abs=1e-5)
+        assert (made.predictors[name].kind, made.predictors[name].needs) == ("score", "experts")
+
+
+def test_predictors_are_those_of_the_package(done: tuple[Path, atlas.Atlas]) -> None:
+    _, made = done
+    target, *_ = made.embeddings
+    for row in transfer.rank(target, made.embeddings[1:], alpha=0.15):
+        s = made.tasks.index(row.source)
+        assert made.predictors["task2vec"].values[0, s] == pytest.approx(row.d_asym, abs=1e-12)
+        assert made.predictors["d_sym"].values[0, s] == pytest.approx(row.d_sym, abs=1e-12)
+    assert made.predictors["cosine"].values[2, 1] == pytest.approx(
+        distance.cosine(made.embeddings[1], made.embeddings[2])
+    )
+    means = [small().features(t.train.images).mean(0).astype(float) for t in TASKS]
+    a, b = means[3], means[0]
+    want = 1 - a @ b / np.sqrt((a @ a) * (b @ b))
+    assert made.predictors["mean_feature"].values[0, 3] == pytest.approx(want, abs=1e-6)
+    for name, predictor in made.predictors.items():
+        assert np.isnan(np.diag(predictor.values)).all(), name
+        assert np.isfinite(predictor.values[~np.eye(4, dtype=bool)]).all(), name
+
+
+def test_best_for_others_does_not_see_the_target(done: tuple[Path, atlas.Atlas]) -> None:
+    errors = np.array([[0.9, 0.1, 0.3], [0.2, 0.9, 0.6], [0.4, 0.2, 0.9]])
+    got = atlas._best_for_others(errors)
+    assert got[0, 1] == pytest.approx(0.2 / 0.3)  # target 2 alone is left: its errors are 0.4 and 0.2
+    assert got[1, 0] == pytest.approx(0.4 / 0.3)
+    changed = errors.copy()
+    changed[0] = [0.9, 0.8, 0.1]
+    assert np.array_equal(atlas._best_for_others(changed)[0], got[0], equal_nan=True)
+
+
+def test_gains_errors_and_regrets(done: tuple[Path, atlas.Atlas]) -> None:
+    out, made = done
+    assert made.gains()[1, 2] == pytest.approx(transfer.gain(made.errors[1, 2].mean(), made.frozen[1].mean()))
+    spread = abs(made.errors[1, 2, 0] - made.errors[1, 2, 1]) / 2  # the standard error of two values
+    assert made.standard_errors()[1, 2] == pytest.approx(spread)
+    off = made.measured
+    chance = np.mean([row[np.isfinite(row)].mean() - row[np.isfinite(row)].min() for row in off])
+    assert made.reference_regrets()["chance"] == pytest.approx(chance)
+    found = made.compare()["d_sym"].kendall.value
+    each = [
+        comparison.compare(np.delete(p, t), np.delete(m, t)).kendall
+        for t, (p, m) in enumerate(zip(made.predictors["d_sym"].values, off, strict=True))
+    ]
+    assert found == pytest.approx(np.mean(each))
+    with (out / "pairs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 16
+    row = next(r for r in rows if (r["target"], r["source"]) == ("standing", "slanted"))
+    assert float(row["error"]) == pytest.approx(made.errors[1, 2].mean(), abs=1e-8)
+    assert float(row["d_ft"]) == pytest.approx(made.gains()[1, 2], abs=1e-8)
+    with (out / "ranking.csv").open() as file:
+        kendall = [float(r["kendall"]) for r in csv.DictReader(file)]
+    assert kendall == sorted(kendall, reverse=True)
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    done: tuple[Path, atlas.Atlas], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, calls = done[0], []
+
+    def tired(*arguments: object, **options: object) -> probes.Probe:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return transfer.finetune(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(atlas, "finetune", tired)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path)
+    first = stamps(tmp_path)
+    assert {f for f in first if f.startswith("experts")} == {"experts/lying.pt", "experts/standing.pt"}
+    assert not [f for f in tmp_path.rglob("*") if f.suffix == ".tmp"]
+    with pytest.raises(ValueError, match=r"not finished \(frozen.npz is missing\)"):
+        atlas.load(tmp_path)
+    monkeypatch.undo()
+    (tmp_path / "embeddings" / "spots.npz").unlink()  # as if it had been killed earlier still
+    del first["embeddings/spots.npz"]
+    go(tmp_path)
+    assert {f: stamps(tmp_path)[f] for f in first} == first
+    for name in ("pairs.csv", "ranking.csv"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_finished_run_is_read_and_not_made_again(done: tuple[Path, atlas.Atlas]) -> None:
+    out, made = done
+    before, table = stamps(out), (out / "pairs.csv").read_bytes()
+    again = go(out)
+    assert stamps(out) == before
+    assert (out / "pairs.csv").read_bytes() == table
+    assert np.array_equal(again.errors, made.errors)
+    assert np.array_equal(atlas.load(out).frozen, made.frozen)
+
+
+def test_another_run_in_the_same_folder_is_refused(done: tuple[Path, atlas.Atlas], tmp_path: Path) -> None:
+    out, _ = done
+    with pytest.raises(ValueError, match="holds a run with shots = 5, not 4"):
+        atlas.run(atlas.dataclasses.replace(CONFIG, shots=4), out, probe=small(), tasks=TASKS)
+    with pytest.raises(ValueError, match="holds a run with tasks"):
+        go(out, tasks=TASKS[:3])
+    shutil.copytree(out, tmp_path / "copy")
+    (tmp_path / "copy" / "measured" / "spots.npz").unlink()
+    with pytest.raises(ValueError, match=r"experts/spots.pt: an expert of another architecture"):
+        go(tmp_path / "copy", probe=small(width=10))
+    (tmp_path / "copy" / "measured" / "spots.npz").write_bytes(b"PK")
+    with pytest.raises(ValueError, match=r"spots.npz: damaged"):
+        atlas.load(tmp_path / "copy")
+    with pytest.raises(ValueError, match="no run of the atlas"):
+        atlas.load(tmp_path)
+
+
+def test_low_shot_draws_each_class_alike() -> None:
+    labels = np.repeat([0, 1, 2], [9, 5, 7])
+    a, b = atlas.low_shot(labels, 5, 0), atlas.low_shot(labels, 5, 1)
+    assert np.bincount(labels[a]).tolist() == [5, 5, 5]
+    assert len(set(a.tolist())) == 15
+    assert not np.array_equal(a, b)
+    assert np.array_equal(a, atlas.low_shot(labels, 5, 0))
+    with pytest.raises(ValueError, match="class 1 has 5 samples; 6"):
+        atlas.low_shot(labels, 6, 0)
+
+
+def test_the_head_in_the_span_is_the_head() -> None:
+    rng = np.random.default_rng(0)
+    y, truth = np.arange(24) % 3, rng.integers(0, 3, 400)
+    few, tests = (
+        rng.normal(size=(24, 60)) + np.eye(60)[y] * 2,
+        rng.normal(size=(400, 60)) + np.eye(60)[truth] * 2,
+    )
+    head = embedding.fit_head(few, y, 3)
+    want = (head(torch.from_numpy(tests).float()).argmax(1).numpy() != truth).mean()
+    assert atlas._low_shot_error(few, y, tests, truth, 3) == pytest.approx(want, abs=1.5 / 400)
+
+
+def test_bad_settings_are_refused(tmp_path: Path) -> None:
+    for call, message in [
+        (lambda: atlas.AtlasConfig.at("huge"), "accepted: quick, full"),
+        (lambda: atlas.AtlasConfig.at("quick", shots=1), "shots: 1 is not an integer of at least 2"),
+        (lambda: atlas.AtlasConfig.at("quick", alpha=-1.0), "alpha"),
+        (lambda: atlas.AtlasConfig.at("quick", method="guess"), "rademacher, sample, exact"),
+        (lambda: atlas.AtlasConfig.at("quick", tasks=("a", "a")), "a given more than once"),
+        (lambda: go(tmp_path, tasks=TASKS[:2]), "at least three"),
+        (lambda: go(tmp_path, tasks=[TASKS[0]] * 3), "lying given more than once"),
+        (
+            lambda: go(tmp_path, tasks=[pattern(n, n_train=12) for n in NAMES]),
+            "class 'narrow' of task 'lying' has 4",
+        ),
+        (lambda: atlas.run(atlas.AtlasConfig(tasks=("greek_lowr",)), tmp_path), "greek_lower"),
+        (lambda: atlas.run(atlas.AtlasConfig(library=str(tmp_path / "no")), tmp_path), "not a folder"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert atlas.AtlasConfig.at("quick", library="x").tasks == ()
+    assert atlas.AtlasConfig.at("full").probe == "resnet34"
+    assert set(atlas.QUICK_TASKS) <= set(tasks.names())
+    assert len(atlas.QUICK_TASKS) >= 24
+
+
+def test_tasks_are_opened_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def fake(name: str, root: Path, classes: object, download: bool, **numbers: int) -> tasks.Task:
+        asked.append((name, root, classes, download, numbers))
+        return TASKS[0]
+
+    monkeypatch.setattr(atlas, "from_torchvision", fake)
+    config = atlas.AtlasConfig.at("full", root="there", shots=5)
+    assert len(atlas.check(config)) == 33
+    library = atlas._Library(config, None)
+    assert library["torchvision:CIFAR100/fish"].name == "torchvision:CIFAR100/fish"
+    library["torchvision:SVHN"]
+    numbers = {"size": 224, "train": 1800, "test": 500, "seed": 0}
+    fish = ("aquarium_fish", "flatfish", "ray", "shark", "trout")
+    assert asked == [
+        ("CIFAR100", Path("there"), fish, False, numbers),
+        ("SVHN", Path("there"), None, False, numbers),
+    ]
+    classes = [c for group in atlas.GROUPS["CIFAR100"].values() for c in group]
+    assert len(set(classes)) == 100
+    for name, message in (
+        ("torchvision:CIFAR100/birds", "no group 'birds'; accepted: aquatic_mammals"),
+        ("torchvision:MNITS", "did you mean"),
+        ("no/such/folder", "not a folder"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            atlas.check(atlas.AtlasConfig(tasks=(name, "mnist", "digits")))
+
+
+def test_a_folder_of_image_folders_is_a_library(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for task in TASKS[:3]:
+        for k, (pixels, label) in enumerate(zip(task.train.images, task.train.labels, strict=True)):
+            folder = tmp_path / "library" / task.name / task.classes[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{k}.png")
+    config = atlas.AtlasConfig.at(
+        "quick", library=str(tmp_path / "library"), size=16, train=24, test=12, shots=4
+    )
+    assert atlas.check(config) == ("lying", "slanted", "standing")
+    opened = atlas._Library(config, None)["slanted"]
+    assert (len(opened.train), len(opened.test), opened.classes) == (24, 12, ("middle", "narrow", "wide"))
+
+
+@pytest.mark.slow
+def test_two_processes_find_what_one_finds(done: tuple[Path, atlas.Atlas], tmp_path: Path) -> None:
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+    script += f"import test_atlas as t\nfrom pathlib import Path\nt.go(Path({str(tmp_path / 'run')!r}))\n"
+    (tmp_path / "go.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    made = subprocess.run(
+        [*command, tmp_path / "go.py"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ},
+    )
+    assert made.returncode == 0, made.stderr
+    one, two = done[1], atlas.load(tmp_path / "run")
+    # another number of threads may add in another order
+    for a, b in zip(one.embeddings, two.embeddings, strict=True):
+        assert np.allclose(a.values, b.values, rtol=1e-4, atol=0)
+    assert np.allclose(one.errors, two.errors, atol=1.5 / 30)
+    assert np.allclose(
+        one.predictors["leep"].values, two.predictors["leep"].values, atol=1e-3, equal_nan=True
+    )
+    assert (tmp_path / "run" / "ranking.csv").exists()
