@@ -205,7 +205,7 @@ def test_bad_arguments_of_the_atlas_exit_2(tmp_path: Path, capsys: pytest.Captur
         (("--tasks", "mnist", "digits"), "at least three"),
         (("--tasks", "torchvision:CIFAR100/birds", "mnist", "digits"), "accepted: aquatic_mammals"),
         (("--shots", "1"), "shots"),
-        (("--probe", "efficientnet_lite9"), "efficientnet_lite0"),
+        (("--probe", "efficientnet_lite9"), "probe: unknown name 'efficientnet_lite9'; nearest"),
         (("--alpha", "-1"), "alpha"),
     ):
         assert main(["atlas", "--out", str(tmp_path / "bad"), *bad]) == 2
