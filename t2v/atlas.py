@@ -266,6 +266,10 @@ class Atlas:
             ]
         )
 
+    def task2vec(self, alpha: float, reference: TaskEmbedding | None = None) -> Predictor:
+        """Return d_asym for another α or t₀ (None: the trivial embedding at each target's scale)."""
+        return Predictor(_asymmetric(self.embeddings, alpha, reference), "distance", "embeddings")
+
     def compare(self, draws: int = 1000, seed: int = 0) -> dict[str, Intervals]:
         """Compare every predictor with the measurement, see :func:`t2v.comparison.bootstrap`."""
         return {
@@ -651,20 +655,12 @@ def _predict_from_embeddings(
 ) -> dict[str, Predictor]:
     """Return all that can be said without training an expert."""
     entropy = [e.metadata["entropy"] for e in embeddings]
-    reference = [trivial(e) for e in embeddings]
-
-    def table(of: Callable[[int, int], float]) -> Array:
-        """Fill (target, source)."""
-        n = len(embeddings)
-        return np.array([[of(t, s) if t != s else np.nan for s in range(n)] for t in range(n)])
 
     def pair(of: Callable[[Any, Any], float], values: Sequence[Any]) -> Array:
-        return table(lambda t, s: of(values[s], values[t]))
+        return _table(len(values), lambda t, s: of(values[s], values[t]))
 
     tables: dict[str, Array] = {
-        "task2vec": table(
-            lambda t, s: distance.asymmetric(embeddings[s], embeddings[t], reference[t], alpha)
-        ),
+        "task2vec": _asymmetric(embeddings, alpha, None),
         "d_sym": pair(distance.symmetric, embeddings),
         "cosine": pair(distance.cosine, embeddings),
         "log_cosine": pair(distance.log_cosine, embeddings),
@@ -672,8 +668,19 @@ def _predict_from_embeddings(
         "entropy_difference": pair(lambda a, b: abs(a - b), entropy),
     }
     found = {name: Predictor(values, "distance", "embeddings") for name, values in tables.items()}
-    found["source_norm"] = Predictor(table(lambda t, s: embeddings[s].norm), "score", "embeddings")
+    norms = _table(len(embeddings), lambda t, s: embeddings[s].norm)
+    found["source_norm"] = Predictor(norms, "score", "embeddings")
     return found
+
+
+def _table(n: int, of: Callable[[int, int], float]) -> Array:
+    """Fill (target, source), without the diagonal."""
+    return np.array([[of(t, s) if t != s else np.nan for s in range(n)] for t in range(n)])
+
+
+def _asymmetric(embeddings: Sequence[TaskEmbedding], alpha: float, reference: TaskEmbedding | None) -> Array:
+    t0 = [reference or trivial(e) for e in embeddings]
+    return _table(len(t0), lambda t, s: distance.asymmetric(embeddings[s], embeddings[t], t0[t], alpha))
 
 
 def _cosine(a: Array, b: Array) -> float:

@@ -129,6 +129,13 @@ def test_predictors_are_those_of_the_package(done: tuple[Path, atlas.Atlas]) -> 
         s = made.tasks.index(row.source)
         assert made.predictors["task2vec"].values[0, s] == pytest.approx(row.d_asym, abs=1e-12)
         assert made.predictors["d_sym"].values[0, s] == pytest.approx(row.d_sym, abs=1e-12)
+    assert np.array_equal(made.task2vec(0.15).values, made.predictors["task2vec"].values, equal_nan=True)
+    row = next(
+        r
+        for r in transfer.rank(target, made.embeddings[1:3], made.embeddings[3], 0.7)
+        if r.source == "slanted"
+    )
+    assert made.task2vec(0.7, made.embeddings[3]).values[0, 2] == pytest.approx(row.d_asym, abs=1e-12)
     assert made.predictors["cosine"].values[2, 1] == pytest.approx(
         distance.cosine(made.embeddings[1], made.embeddings[2])
     )
