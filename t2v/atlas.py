@@ -765,7 +765,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.axvline(0, color="0.6", lw=0.8)
         axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
         axes.set_xlabel("Kendall τ with the measured transfer, mean over targets")
-        axes.legend(loc="lower right", fontsize="small")
+        figure.legend(loc="outside upper center", ncols=3, fontsize="small")
     _atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 

@@ -101,7 +101,7 @@ def compare(predicted: ArrayLike, measured: ArrayLike, *, kind: Kind = "distance
     for name, values in (("predicted", p), ("measured", m)):
         if not np.isfinite(values).all():
             raise ValueError(f"{name}: NaN or infinite; finite numbers are accepted")
-    regret = float(m[p == p.min()].mean() - m.min())
+    regret = float((m[p == p.min()] - m.min()).mean())
     if np.ptp(p) == 0 or np.ptp(m) == 0:  # SciPy returns NaN: no pair is in any order
         return Comparison(0.0, 0.0, regret, len(p))
     return Comparison(float(kendalltau(p, m).statistic), float(spearmanr(p, m).statistic), regret, len(p))
@@ -202,10 +202,9 @@ def _regret(x: Array, y: Array, w: Array) -> Array:
     drawn = w > 0
     best = np.where(drawn, x, np.inf).min(1, keepdims=True)
     chosen = np.where(drawn & (x == best), w, 0.0)
-    count = chosen.sum(1)
-    mean = (chosen * y).sum(1) / np.where(count > 0, count, 1)
-    least = np.where(drawn, y, np.inf).min(1)
-    return np.where(count > 0, mean - np.where(np.isfinite(least), least, 0), np.nan)
+    count, least = chosen.sum(1), np.where(drawn, y, np.inf).min(1, keepdims=True)
+    above = chosen * (y - np.where(np.isfinite(least), least, 0))  # differences first: none is below 0
+    return np.where(count > 0, above.sum(1) / np.where(count > 0, count, 1), np.nan)
 
 
 def _oriented(predicted: ArrayLike, kind: Any) -> Array:
