@@ -63,18 +63,6 @@ NUMBERS = ("norm", "sum", "trace", "entropy", "error_heldout", "error_test")
 COLUMNS = ("task", "family", "seed", "n_classes", *NUMBERS)
 
 
-class RememberingProbe(probes.Probe):
-    """Keeps the features that it last computed: an embedding and its measurement share them."""
-
-    last: tuple[Any, np.ndarray] = (None, np.empty(0))
-
-    def features(self, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-        """Return the features of uint8 images, from memory if they are the images of the last call."""
-        if images is not self.last[0]:
-            object.__setattr__(self, "last", (images, super().features(images, batch_size)))
-        return self.last[1]
-
-
 def write(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,16 +91,15 @@ def embed(task: tasks.Task, probe: probes.Probe, seed: int, path: Path) -> embed
 
 
 def measure(task: tasks.Task, probe: probes.Probe, seed: int) -> dict[str, Any]:
-    """Return the head's error on the test images, the mean features, and the channels' means and deviations."""
-    images, labels = task.train.images, task.train.labels
+    """Return the head's error on the test images, and the statistics of the images that it was fitted on."""
+    fit, _ = embedding.split(task.train.labels, embedding.FIT_SHARE, seed)  # the division that embed made
+    images, labels = task.train.images[fit], task.train.labels[fit]
     features = probe.features(images)
-    fit, _ = embedding.split(labels, embedding.FIT_SHARE, seed)  # the division that embed made
-    head = embedding.fit_head(features[fit], labels[fit], task.n_classes)
-    mean_features = features.mean(0)
+    head = embedding.fit_head(features, labels, task.n_classes)
     guessed = head(torch.from_numpy(probe.features(task.test.images))).argmax(1).numpy()
     return {
         "error_test": float((guessed != task.test.labels).mean()),
-        "mean_features": mean_features.tolist(),
+        "mean_features": features.mean(0).tolist(),
         "pixels": [*images.mean((0, 1, 2)).tolist(), *images.std((0, 1, 2)).tolist()],
     }
 
@@ -204,8 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     if unknown := [name for name in args.tasks if name not in tasks.names()]:
         parser.error(f"--tasks: unknown {', '.join(unknown)}; 'python -m t2v tasks' lists all")
-    loaded = probes.load("efficientnet_lite0")
-    probe = RememberingProbe(**vars(loaded))
+    probe = probes.load("efficientnet_lite0")
     every: list[dict[str, Any]] = []
     embeddings: dict[int, Sequence[embedding.TaskEmbedding]] = {}
     for seed in args.seeds:
