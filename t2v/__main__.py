@@ -265,6 +265,8 @@ def run_atlas(args: argparse.Namespace) -> None:
         print(
             f"{row['method']:20s}  {row['kendall']:9.2f}  {between:>15s}  {row['regret']:6.3f}  {row['needs']}"
         )
+    if made.failed_experts():
+        print(f"experts no better at their own task than the probe: {', '.join(made.failed_experts())}")
     print(", ".join(f"regret of {name}: {v:.3f}" for name, v in made.reference_regrets().items()))
     print(", ".join(f"{name} {value:.0f} s" for name, value in made.seconds.items()))
 

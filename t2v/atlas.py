@@ -145,7 +145,7 @@ class AtlasConfig:
     library: str = "offline"
     probe: str = "efficientnet_lite0"
     size: int = 64
-    train: int = 300
+    train: int = 600
     test: int = 200
     shots: int = 10
     seeds: int = 3
@@ -291,6 +291,11 @@ class Atlas:
                 }
             rows.append(row)
         return sorted(rows, key=lambda row: (-row["kendall"], row["method"]))
+
+    def failed_experts(self) -> list[str]:
+        """Return the tasks whose own expert serves them no better than the frozen probe: training went wrong."""
+        own, frozen = np.diagonal(self.errors.mean(2)), self.frozen.mean(1)
+        return [name for name, e, f in zip(self.tasks, own, frozen, strict=True) if e >= f > 0]
 
     def reference_regrets(self) -> dict[str, float]:
         """Mean regret of a source drawn at random, and of never leaving the frozen probe (negative if that is best)."""
@@ -726,6 +731,7 @@ def _report(atlas: Atlas, out: Path) -> None:
         "finished": _now(),
         "seconds": {key: round(value, 2) for key, value in atlas.seconds.items()},
         "reference_regrets": atlas.reference_regrets(),
+        "failed_experts": atlas.failed_experts(),
         "methods": ranking,
     }
     _write_text(out / "report.json", json.dumps(report, indent=2) + "\n")

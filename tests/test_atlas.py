@@ -164,6 +164,9 @@ def test_gains_errors_and_regrets(done: tuple[Path, atlas.Atlas]) -> None:
     assert made.gains()[1, 2] == pytest.approx(transfer.gain(made.errors[1, 2].mean(), made.frozen[1].mean()))
     spread = abs(made.errors[1, 2, 0] - made.errors[1, 2, 1]) / 2  # the standard error of two values
     assert made.standard_errors()[1, 2] == pytest.approx(spread)
+    own = [t for t in range(4) if made.errors[t, t].mean() >= made.frozen[t].mean() > 0]
+    assert made.failed_experts() == [NAMES[t] for t in own]
+    assert "lying" in made.failed_experts(), "one must fail to test anything"
     off = made.measured
     chance = np.mean([row[np.isfinite(row)].mean() - row[np.isfinite(row)].min() for row in off])
     assert made.reference_regrets()["chance"] == pytest.approx(chance)
