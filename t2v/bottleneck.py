@@ -18,10 +18,10 @@ steps, all in the log domain:
 2. Where Blahut–Arimoto crawls (near every bifurcation it does), a Newton step on all points and weights is
    taken.
 3. The optimality conditions of rate–distortion theory (Csiszár, 1974) say when the result is the global
-   minimum: c(s) = Σ_x p(x) exp(−β KL(p(y|x)‖s)) / Z(x) ≤ 1 for *every* s, also those that are nobody's cluster.
-   Where a search of the simplex finds c(s) > 1, a cluster is inserted at s: this is how bifurcations are found,
-   and how local minima are left. What remains, log max c(s), bounds the distance to the global minimum: it is
-   reported as ``gap``.
+   minimum: c(s) = Σ_x p(x) exp(−β KL(p(y|x)‖s)) / Z(x) ≤ 1 for *every* s, also those that are nobody's
+   cluster. Where a search of the simplex finds c(s) > 1, a cluster is inserted at s: this is how bifurcations
+   are found, and how local minima are left. What remains, log max c(s), bounds the distance to the global
+   minimum: it is reported as ``gap``.
 4. With fewer clusters than the global minimum wants, the problem is not convex: then the best of an annealed
    path, of the unrestricted solution merged, of hard clusters and of random restarts is returned.
 """
@@ -44,7 +44,7 @@ Array = NDArray[np.float64]
 #: Floor of probabilities inside logarithms. exp(β p log FLOOR) vanishes where it must, without infinities.
 _FLOOR = 1e-200
 #: Clusters closer than this (4β times the Bhattacharyya deficit) are one cluster.
-_SAME = 1e-5
+_SAME = 1e-6
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Bottleneck:
     n_iter : int
         Iterations (Blahut–Arimoto and Newton), over all starts.
     converged : bool
-        Whether one more Blahut–Arimoto step would move no q(y|t) by more than ``tol``.
+        Whether one more Blahut–Arimoto round would move no q(y|t) by more than ``tol``, or else the objective
+        is the minimum within ``tol`` nats (where clusters hardly differ it is flat).
     gap : float
         How much lower the objective of *any* encoder, with any number of clusters, can be, in units of
         ``base``: from the optimality conditions, as far as the search of the simplex sees; ``nan`` where not
@@ -175,13 +176,15 @@ def solve(
         One more encoder to start from. (For the fixed point next to it, and no other, see
         :func:`blahut_arimoto`.)
     tol : float
-        Largest change of any q(y|t) in one Blahut–Arimoto step, and largest log c(s) (nats), at the solution.
+        Largest change of any q(y|t) in one Blahut–Arimoto round, and largest log c(s) (nats), at the
+        solution.
     max_iter : int
         Limit of iterations between two insertions of clusters.
     seed : int
         Of the random restarts.
     restarts : int
-        Number of random encoders that are tried where the optimality conditions are not met.
+        Number of random encoders that are tried where the optimality conditions are not met (within 10
+        ``tol``).
     base : float
         Base of the logarithms in the result: 2 for bits.
 
@@ -210,7 +213,7 @@ def solve(
             raise ValueError(f"init has {encoder.shape[1]} columns; accepted: at most n_clusters = {cap}")
         starts.append(_from_encoder(source, encoder[source.keep_x]))
     found = [_descend(source, beta, start, cap, tol, max_iter) for start in starts]
-    if min(found).gap > tol:
+    if min(found).gap > 10 * tol:
         found += _restart(source, beta, cap, tol, max_iter, np.random.default_rng(seed), restarts)
     total = sum(f.n_iter for f in found)
     return _result(source, replace(min(found), n_iter=total), _width(n_clusters, source), base)
@@ -904,8 +907,9 @@ def _target(source: _Source, state: _State) -> Array:
     return mass / mass.sum(axis=1, keepdims=True)
 
 
-def _merged_state(source: _Source, beta: float, weights: Array, points: Array) -> _State:
-    weights, points = _merge(beta, weights, points)
+def _round(source: _Source, beta: float, state: _State, target: Array) -> _State:
+    """Take a Blahut–Arimoto round, and make one cluster of those that are equal."""
+    weights, points = _merge(beta, state.weights, target)
     return _state(source, beta, points, weights)
 
 
@@ -914,23 +918,24 @@ def _polish(
 ) -> tuple[_State, int, bool]:
     """Go down to the next local minimum, by Blahut–Arimoto rounds where they are quick and Newton steps elsewhere.
 
-    Blahut–Arimoto goes on while it gains a lot at each round, Newton while it gains at all.
+    Blahut–Arimoto goes on while it gains a lot at each round, Newton while it gains at all. Where clusters
+    hardly differ the objective is flat, and both move the points without lowering it: then this is the end.
     """
-    state = _merged_state(source, beta, *clusters)
-    plain, before = True, math.inf
-    for n in range(1, max_iter + 1):
+    weights, points = _merge(beta, *clusters)
+    state = _state(source, beta, points, weights)
+    plain, before, idle, n = True, math.inf, 0, 0
+    for _ in range(max_iter):
+        n += 1
         target = _target(source, state)
         residual = float(np.abs(target - state.points).max())
-        if residual < tol:
-            return state, n, True
+        if residual < tol or idle == 5:
+            break
         plain = residual < 0.3 * before if plain else residual > 0.9 * before
-        before = residual
-        state = (
-            _merged_state(source, beta, state.weights, target)
-            if plain
-            else _step(source, beta, state, target)
-        )
-    return state, max_iter, False
+        before, value = residual, state.value
+        move = _round if plain else _step
+        state = move(source, beta, state, target)
+        idle = idle + 1 if state.value > value - 1e-13 else 0
+    return state, n, residual < tol
 
 
 def _step(source: _Source, beta: float, state: _State, target: Array) -> _State:
@@ -951,19 +956,21 @@ def _step(source: _Source, beta: float, state: _State, target: Array) -> _State:
 def _newton(source: _Source, beta: float, state: _State, target: Array) -> _Clusters:
     """Return the Newton step in log q(y|t), (k, m), and in q(t), (k,).
 
-    With the normalisers Z held fixed the clusters do not interact: the Hessian of cluster t is β q(t) (1 − β
-    C_t), where C_t has the squared singular values of the cluster's own joint (see :func:`stability`), so it
-    loses its definiteness exactly where the cluster splits; there the sign of the curvature is turned, to go
-    down and not to the saddle. Through the Z, which are n numbers, all clusters interact: a correction of
-    rank n (Woodbury).
+    With the normalisers Z held fixed the clusters do not interact: the Hessian of cluster t is the block
+    β q(t) (1 − β C_t), where C_t has the squared singular values of the cluster's own joint (see
+    :func:`stability`). Through the Z, which are n numbers, all clusters and weights interact: a correction of
+    rank n (Woodbury), less the part that the weights can follow.
     """
     (n, k), m = state.ratio.shape, target.shape[1]
     # Coordinates √q(y|t) · d log q(y|t); the direction √q(y|t) itself is excluded by Σ_y q(y|t) = 1.
     root = np.sqrt(np.maximum(target, 1e-30))
     along = root[:, :, None] * root[:, None, :]
     posterior = (source.prior[:, None] * state.ratio).T  # q(x|t)
-    local = np.matmul(source.rows.T * posterior[:, None, :], source.rows) / along
-    half = _inverse_root(np.eye(m) + beta * (along - local))
+    # Next to a face of the simplex, c(s) is convex in log s(y) and yet has its maximum on the face: leave it
+    # alone.
+    inside = (target > 1e-9)[:, :, None] & (target > 1e-9)[:, None, :]
+    local = np.matmul(source.rows.T * posterior[:, None, :], source.rows) / along * inside
+    half, sign = _signed_root(np.eye(m) + beta * (along - local))
     half -= half @ along
     half /= np.sqrt(beta * state.weights)[:, None, None]
     slope = (-beta * state.weights[:, None] * (target - state.points) / root)[:, :, None]
@@ -972,23 +979,40 @@ def _newton(source: _Source, beta: float, state: _State, target: Array) -> _Clus
     spread = (half / root[:, None, :]).reshape(k * m, m)
     of_points = (beta * state.weights * of_weights)[:, :, None] * (source.rows @ spread.T).reshape(n, k, m)
     of_points = of_points.reshape(n, k * m)
-    right = np.concatenate([of_weights, (of_points @ slope)[:, None]], axis=1)
-    solved = np.linalg.solve(np.eye(n) + of_points @ of_points.T, right)
-    inner = of_weights.T @ solved[:, :-1]
-    inner.flat[:: k + 1] += 1e-12 * np.trace(inner)  # equal clusters
-    d_weights = np.linalg.solve(inner, of_weights.T @ solved[:, -1])
-    back = solved[:, :-1] @ d_weights - solved[:, -1]
-    step = -(slope + back @ of_points).reshape(k, 1, m)
-    return np.asarray((step @ half)[:, 0] / root), np.asarray(d_weights)
+    basis = np.linalg.qr(of_weights)[0]
+    rest = of_points - basis @ (basis.T @ of_points)
+    coupling, sign = _coupling(rest, sign)
+    step = -sign * (slope - rest.T @ np.linalg.solve(coupling, rest @ (sign * slope)))
+    gram = of_weights.T @ of_weights
+    gram.flat[:: k + 1] += 1e-12 * np.trace(gram)  # equal clusters
+    d_weights = -np.linalg.solve(gram, of_weights.T @ (of_points @ step))
+    return np.asarray((step.reshape(k, 1, m) @ half)[:, 0] / root), np.asarray(d_weights)
 
 
-def _inverse_root(blocks: Array) -> Array:
-    """Return H with Hᵀ H = |block|⁻¹ for each symmetric block; eigenvalues are turned positive where they are not."""
+def _signed_root(blocks: Array) -> tuple[Array, Array]:
+    """Return H, and signs s for its rows, with Hᵀ diag(s) H the inverse of each symmetric block."""
     try:
-        return np.linalg.inv(np.linalg.cholesky(blocks))
+        return np.linalg.inv(np.linalg.cholesky(blocks)), np.ones(blocks[:, 0].size)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(blocks)
-        return (vectors / np.sqrt(np.maximum(np.abs(values), 1e-3))[:, None, :]).transpose(0, 2, 1)
+        size = np.maximum(np.abs(values), 1e-6)
+        return (vectors / np.sqrt(size)[:, None, :]).transpose(0, 2, 1), np.sign(values).ravel()
+
+
+def _coupling(rest: Array, sign: Array) -> tuple[Array, Array]:
+    """Return the n × n matrix of Woodbury's formula, and the signs to use with it.
+
+    Blocks may have negative curvature where the whole has not: by Haynsworth's inertia formula the whole is
+    positive if this matrix has as many negative eigenvalues as the blocks have. Otherwise the signs are
+    turned, so that the step goes down and not to a saddle: that is where a cluster splits.
+    """
+    eye = np.eye(len(rest))
+    negative = int((sign < 0).sum())
+    if negative:
+        signed = eye + (rest * sign) @ rest.T
+        if (np.linalg.eigvalsh(signed) < 0).sum() == negative:
+            return signed, sign
+    return eye + rest @ rest.T, np.ones_like(sign)
 
 
 def _closeness(beta: float, a: Array, b: Array) -> Array:
@@ -1059,7 +1083,7 @@ def _descend(
         if added is None:
             break
         clusters = added
-    return _Found(beta, state, n_iter, converged, gap)
+    return _Found(beta, state, n_iter, converged or gap <= tol, gap)
 
 
 def _insert(
@@ -1127,7 +1151,7 @@ def _sweep(source: _Source, betas: Array, cap: int, tol: float, max_iter: int) -
     for beta in betas:
         found.append(_descend(source, float(beta), clusters, cap, tol, max_iter))
         clusters = found[-1].state.weights, found[-1].state.points
-    if max(f.gap for f in found) > tol:
+    if cap < len(source.prior) and max(f.gap for f in found) > tol:
         clusters = _reduced(source, float(betas[-1]), cap, tol, max_iter)
         for i in range(len(betas) - 1, -1, -1):
             down = _descend(source, float(betas[i]), clusters, cap, tol, max_iter)
