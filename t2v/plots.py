@@ -254,6 +254,69 @@ def clustered(
     return figure
 
 
+def task_map(
+    points: NDArray[np.float64],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    labelled: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw tasks as points of a map: one colour and marker a kind, the largest coordinate at 1.
+
+    Parameters
+    ----------
+    points : array
+        ``(n, 2)``, not all zero: for instance a result of :func:`t2v.distance.classical_mds`.
+    names, kinds : sequence of str
+        n names, and what colour and legend go by (at most seven different ones).
+    labelled : sequence of str, optional
+        Names to print; all by default.
+    title : str
+        Of the figure.
+
+    Returns
+    -------
+    Figure
+        With fixed limits and both axes in one scale, so that maps can be compared.
+
+    Raises
+    ------
+    ValueError
+        If the sizes do not fit, or there are more kinds than colours.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    different = list(dict.fromkeys(kinds))
+    if points.shape != (len(names), 2) or len(kinds) != len(names) or len(different) > 7:
+        raise ValueError(
+            f"points, names, kinds: shape {points.shape}, {len(names)} names, {len(kinds)} kinds "
+            f"({len(different)} different); (n, 2), n, n and at most 7 are accepted"
+        )
+    points = points / np.abs(points).max()
+    figure, axis = plt.subplots(figsize=(7.2, 6.2))
+    for number, kind in enumerate(different):
+        mine = [i for i, k in enumerate(kinds) if k == kind]
+        axis.scatter(
+            points[mine, 0],
+            points[mine, 1],
+            s=22,
+            marker="os^DvPX"[number],
+            color=PALETTE[number],
+            label=kind,
+        )
+        for i in mine:
+            if labelled is None or names[i] in labelled:
+                x, y = points[i].tolist()
+                axis.annotate(
+                    names[i], (x, y), (4, 2), textcoords="offset points", fontsize=8, color=PALETTE[number]
+                )
+    axis.set(xlim=(-1.1, 1.3), ylim=(-1.1, 1.1), xticks=[], yticks=[], aspect="equal", title=title)
+    axis.legend(loc="lower left", fontsize=8)
+    return figure
+
+
 def ranking(
     target: tuple[str, NDArray[np.uint8]],
     sources: Sequence[tuple[str, NDArray[np.uint8], float]],

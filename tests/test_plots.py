@@ -166,3 +166,16 @@ def test_ranking_shows_every_task_and_bars_of_the_distances() -> None:
     assert [p.get_width() for axis in figure.axes for p in axis.patches] == [0.1, 0.4]
     assert figure.axes[0].images[0].get_array().shape == (4, 8, 3)
     plt.close(figure)
+
+
+def test_a_map_has_one_colour_a_kind_and_one_scale() -> None:
+    points = np.array([[4.0, 0.0], [-2.0, 2.0], [0.0, -1.0]])
+    figure = plots.task_map(points, ["a", "b", "c"], ["x", "y", "x"], labelled=["a", "b"], title="map")
+    axis = figure.axes[0]
+    assert [c.get_offsets().tolist() for c in axis.collections] == [[[1.0, 0.0], [0.0, -0.25]], [[-0.5, 0.5]]]
+    assert [t.get_text() for t in axis.texts] == ["a", "b"]
+    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["x", "y"]
+    assert axis.get_aspect() == 1
+    plt.close(figure)
+    with pytest.raises(ValueError, match=r"shape \(3, 2\), 2 names"):
+        plots.task_map(points, ["a", "b"], ["x", "y"])
