@@ -979,10 +979,12 @@ def _newton(source: _Source, beta: float, state: _State, target: Array) -> _Clus
     spread = (half / root[:, None, :]).reshape(k * m, m)
     of_points = (beta * state.weights * of_weights)[:, :, None] * (source.rows @ spread.T).reshape(n, k, m)
     of_points = of_points.reshape(n, k * m)
+    # What the weights cannot follow: the complement of their column space.
     basis = np.linalg.qr(of_weights)[0]
-    rest = of_points - basis @ (basis.T @ of_points)
-    coupling, sign = _coupling(rest, sign)
-    step = -sign * (slope - rest.T @ np.linalg.solve(coupling, rest @ (sign * slope)))
+    rest = np.eye(n) - basis @ basis.T
+    coupling, sign = _coupling(of_points, rest, sign)
+    pull = rest @ np.linalg.solve(coupling, rest @ (of_points @ (sign * slope)))
+    step = -sign * (slope - pull @ of_points)
     gram = of_weights.T @ of_weights
     gram.flat[:: k + 1] += 1e-12 * np.trace(gram)  # equal clusters
     d_weights = -np.linalg.solve(gram, of_weights.T @ (of_points @ step))
@@ -999,7 +1001,7 @@ def _signed_root(blocks: Array) -> tuple[Array, Array]:
         return (vectors / np.sqrt(size)[:, None, :]).transpose(0, 2, 1), np.sign(values).ravel()
 
 
-def _coupling(rest: Array, sign: Array) -> tuple[Array, Array]:
+def _coupling(of_points: Array, rest: Array, sign: Array) -> tuple[Array, Array]:
     """Return the n × n matrix of Woodbury's formula, and the signs to use with it.
 
     Blocks may have negative curvature where the whole has not: by Haynsworth's inertia formula the whole is
@@ -1009,10 +1011,10 @@ def _coupling(rest: Array, sign: Array) -> tuple[Array, Array]:
     eye = np.eye(len(rest))
     negative = int((sign < 0).sum())
     if negative:
-        signed = eye + (rest * sign) @ rest.T
+        signed = eye + rest @ ((of_points * sign) @ of_points.T) @ rest
         if (np.linalg.eigvalsh(signed) < 0).sum() == negative:
             return signed, sign
-    return eye + rest @ rest.T, np.ones_like(sign)
+    return eye + rest @ (of_points @ of_points.T) @ rest, np.ones_like(sign)
 
 
 def _closeness(beta: float, a: Array, b: Array) -> Array:
@@ -1043,20 +1045,27 @@ def _modes(source: _Source, beta: float, log_z: Array, cycles: int, tol: float) 
     # A little of p(y) everywhere: from a face of the simplex the climb would start too slowly.
     start = 0.999 * source.rows + 0.001 * source.marginal
     best_c, best = np.full(len(start), -math.inf), np.zeros((len(start), len(source.prior)))
+    going = np.arange(len(start))
     for _ in range(cycles):
         once, c_once, _ = _climb(source, beta, offset, start)
         twice, c_twice, posterior = _climb(source, beta, offset, once)
-        better = c_twice > best_c
-        best_c, best[better] = np.maximum(c_twice, best_c), posterior[better]
-        if (c_twice - c_once).max() < tol:
+        better = c_twice > best_c[going]
+        best_c[going[better]], best[going[better]] = c_twice[better], posterior[better]
+        far = _extrapolate(start, once, twice)
+        climbing = c_twice - c_once > tol
+        going, start = going[climbing], far[climbing]
+        if not len(going):
             break
-        first, change = once - start, twice - 2 * once + start
-        length = np.sqrt((first**2).sum(axis=1) / np.maximum((change**2).sum(axis=1), 1e-300))
-        length = np.clip(length, 1, 100)[:, None]
-        far = start + 2 * length * first + length**2 * change
-        far = np.maximum(far, 0.1 * twice)
-        start = far / far.sum(axis=1, keepdims=True)
     return best @ source.rows, best_c, best
+
+
+def _extrapolate(start: Array, once: Array, twice: Array) -> Array:
+    """Return a point further along each climb, inside the simplex (SQUAREM's third step length)."""
+    first, change = once - start, twice - 2 * once + start
+    length = np.sqrt((first**2).sum(axis=1) / np.maximum((change**2).sum(axis=1), 1e-300))
+    length = np.clip(length, 1, 100)[:, None]
+    far = np.maximum(start + 2 * length * first + length**2 * change, 0.1 * twice)
+    return np.asarray(far / far.sum(axis=1, keepdims=True))
 
 
 def _climb(source: _Source, beta: float, offset: Array, points: Array) -> tuple[Array, Array, Array]:
@@ -1147,10 +1156,11 @@ def _reduced(source: _Source, beta: float, cap: int, tol: float, max_iter: int) 
 
 def _sweep(source: _Source, betas: Array, cap: int, tol: float, max_iter: int) -> list[_Found]:
     """Follow the solution as β rises; where clusters are restricted, also as it falls, and keep the better."""
-    found, clusters = [], _trivial(source)
+    found: list[_Found] = []
     for beta in betas:
-        found.append(_descend(source, float(beta), clusters, cap, tol, max_iter))
-        clusters = found[-1].state.weights, found[-1].state.points
+        found.append(
+            _descend(source, float(beta), _ahead(source, found[-2:], float(beta)), cap, tol, max_iter)
+        )
     if cap < len(source.prior) and max(f.gap for f in found) > tol:
         clusters = _reduced(source, float(betas[-1]), cap, tol, max_iter)
         for i in range(len(betas) - 1, -1, -1):
@@ -1160,11 +1170,25 @@ def _sweep(source: _Source, betas: Array, cap: int, tol: float, max_iter: int) -
     return found
 
 
+def _ahead(source: _Source, last: list[_Found], beta: float) -> _Clusters:
+    """Extrapolate the last two solutions to the next β, where they have the same clusters; else take the last."""
+    if not last:
+        return _trivial(source)
+    new, old = last[-1].state, last[0].state
+    if len(new.weights) != len(old.weights) or last[-1].beta == last[0].beta or len(new.weights) == 1:
+        return new.weights, new.points
+    ratio = (beta - last[-1].beta) / (last[-1].beta - last[0].beta)
+    weights = np.clip(new.weights + ratio * (new.weights - old.weights), 0.5 * new.weights, 2 * new.weights)
+    points = np.clip(new.points + ratio * (new.points - old.points), 0.5 * new.points, 2 * new.points)
+    return weights / weights.sum(), points / points.sum(axis=1, keepdims=True)
+
+
 def _compete(source: _Source, found: list[_Found], betas: Array, cap: int, tol: float, max_iter: int) -> None:
     """Where another β's solution beats this one's, start from it (in place), until none does."""
     for _ in range(5):
-        measured = [_result(source, f, len(f.state.weights), math.e) for f in found]
-        i_tx, i_ty = (np.array([getattr(m, name) for m in measured]) for name in ("i_tx", "i_ty"))
+        kept = [f.state.weights @ rel_entr(f.state.points, source.marginal).sum(axis=1) for f in found]
+        i_ty = np.array(kept)
+        i_tx = np.array([f.state.value for f in found]) - betas * (entr(source.marginal).sum() - i_ty)
         values = i_tx - betas[:, None] * i_ty
         best = values.argmin(axis=1)
         beaten = np.flatnonzero(values[np.arange(len(betas)), best] < values.diagonal() - tol)
