@@ -108,11 +108,15 @@ class Product(Captured):
 
     def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
         g = self.gradient(g)
-        bias = _reduce(g.sum(3).flatten(1), pool)
+        squares = {}
+        if self.module.bias is not None:
+            squares["bias"] = _reduce(g.sum(3).flatten(1), pool)
         if pool is None:
-            return {"weight": self.elementwise(g).reshape(self.module.weight.shape), "bias": bias}
-        fan = self.module.weight[0].numel()
-        return {"weight": _reduce_rows(self.row_norms(g).flatten(1), pool, fan), "bias": bias}
+            squares["weight"] = self.elementwise(g).reshape(self.module.weight.shape)
+        else:
+            fan = self.module.weight[0].numel()
+            squares["weight"] = _reduce_rows(self.row_norms(g).flatten(1), pool, fan)
+        return squares
 
     def elementwise(self, g: Tensor) -> Tensor:
         """Sum over the samples of the squared weight gradients ``(groups, out, fan_in)``."""

@@ -466,8 +466,9 @@ def _stream(
         logits = _checked_logits(recorder.run(x), len(x), seen)
         targets_ok = _checked_targets(y, logits.shape[1])
         squares: dict[str, Tensor] = {}
-        for v in _logit_vectors(logits.detach(), targets_ok, noise, expectation, draws):
-            for name, value in recorder.pull_back(logits, v, pool).items():
+        vectors = list(_logit_vectors(logits.detach(), targets_ok, noise, expectation, draws))
+        for k, v in enumerate(vectors, start=1):
+            for name, value in recorder.pull_back(logits, v, pool, last=k == len(vectors)).items():
                 squares[name] = squares[name] + value if name in squares else value
         recorder.clear()
         seen += len(x)
@@ -511,11 +512,11 @@ class _Recorder:
                 )
         return logits
 
-    def pull_back(self, logits: Tensor, v: Tensor, pool: str | None) -> dict[str, Tensor]:
-        """One backward pass from ``v``; returns the squared scores of each wanted parameter."""
+    def pull_back(self, logits: Tensor, v: Tensor, pool: str | None, *, last: bool) -> dict[str, Tensor]:
+        """Go back once from ``v`` and return the squared scores of each wanted parameter; the ``last`` frees the graph."""
         names = list(self.captured)
         edges = [self.captured[name].edge for name in names]
-        gradients = torch.autograd.grad(logits, edges, v, retain_graph=True, allow_unused=True)
+        gradients = torch.autograd.grad(logits, edges, v, retain_graph=not last, allow_unused=True)
         found: dict[str, Tensor] = {}
         with torch.no_grad():
             for name, g in zip(names, gradients, strict=True):
