@@ -21,7 +21,7 @@ export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
-BUILD := $(BIN)/jupyter-book build . --all -n -W --keep-going
+BUILD := rm -rf $(SITE) && $(BIN)/jupyter-book build . --all -n -W --keep-going
 
 .PHONY: help install book html test lint lab rank clean
 .DEFAULT_GOAL := help
@@ -37,11 +37,11 @@ $(STAMP): requirements.txt pyproject.toml
 	@touch $@
 
 book: $(STAMP)
-	BOOK_EXECUTE=force $(BUILD)
+	export BOOK_EXECUTE=force && $(BUILD)
 	@echo "open $(SITE)/index.html"
 
 html: $(STAMP)
-	BOOK_EXECUTE=off $(BUILD)
+	export BOOK_EXECUTE=off && $(BUILD)
 	@echo "open $(SITE)/index.html"
 
 lint: $(STAMP)

@@ -19,7 +19,7 @@ import yaml
 VERDICTS = ("holds", "holds with a condition", "contested", "fails as stated")
 #: What the ledger says of a claim whose chapter is not written yet.
 OPEN = "open"
-#: Verdict → the CSS class that colours it: ``t2v-holds``, ``t2v-condition`` and so on.
+#: The CSS class that colours each verdict.
 CSS = {
     "holds": "t2v-holds",
     "holds with a condition": "t2v-condition",

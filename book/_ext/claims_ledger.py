@@ -20,16 +20,35 @@ ANCHOR = "verdict-{id}"
 
 
 def evidence(notebook: Path) -> dict[str, str]:
-    """Return claim id → the sentence of evidence in a notebook's committed outputs."""
+    """Return claim id → the sentence of evidence in a notebook's committed outputs, if it can be linked to."""
     found: dict[str, str] = {}
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
-            text = "".join(output.get("data", {}).get("text/plain", ""))
-            for line in text.splitlines():
-                match = re.match(rf"(C\d\d): (?:{'|'.join(claims.VERDICTS)})\. (.*)", line)
-                if match:
-                    found[match[1]] = match[2]
+            data = {kind: "".join(value) for kind, value in output.get("data", {}).items() if "text/" in kind}
+            match = re.match(rf"(C\d\d): (?:{'|'.join(claims.VERDICTS)})\. (.*)", data.get("text/plain", ""))
+            if match and f'id="{ANCHOR.format(id=match[1])}"' in data.get("text/html", ""):
+                found[match[1]] = match[2]
     return found
+
+
+def lines(formula: str) -> str:
+    """Break a chain of equations before each equals sign."""
+    first, *rest = formula.split(" = ")
+    chain = first + " &= " + r" \\ &= ".join(rest)
+    return rf"\begin{{aligned}} {chain} \end{{aligned}}" if len(rest) > 1 else formula
+
+
+def inline(text: str) -> list[nodes.Node]:
+    """Return one line of plain text as nodes: formulas between dollars, code between backticks."""
+    result: list[nodes.Node] = []
+    for part in re.split(r"(\$[^$\n]+\$|`[^`\n]+`)", text):
+        if len(part) > 2 and part[0] == part[-1] == "$":
+            result.append(nodes.math(part, part[1:-1]))
+        elif len(part) > 2 and part[0] == part[-1] == "`":
+            result.append(nodes.literal(part, part[1:-1]))
+        else:
+            result.append(nodes.Text(part))
+    return result
 
 
 def title(notebook: Path) -> str:
@@ -51,7 +70,7 @@ class Ledger(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Build the page's nodes."""
-        folder = Path(self.env.doc2path(self.env.docname)).parent
+        self.folder = folder = Path(self.env.doc2path(self.env.docname)).parent
         path = folder / "claims.yml"
         self.env.note_dependency(str(path))
         ledger = list(claims.read(path).values())
@@ -94,14 +113,24 @@ class Ledger(SphinxDirective):
         section += nodes.title("", "", nodes.Text(f"{claim.id} "), badge(claim.verdict))
         self.state.document.note_explicit_target(section, section)
         formula = re.fullmatch(r"\$([^$]+)\$", claim.claim)
-        section += self.markdown(f"$${formula[1]}$$" if formula else claim.claim)
+        section += self.markdown(f"$${lines(formula[1])}$$" if formula else claim.claim)
         if claim.note:
             section += self.markdown(claim.note, "t2v-note")
         if found:
-            section += nodes.paragraph("", f"Evidence: {found}", classes=["t2v-evidence"])
+            line = nodes.paragraph("", "Evidence: ", *inline(found), classes=["t2v-evidence"])
+            if self.env.app.builder.format == "html":
+                address = f"{claim.chapter}.html#{ANCHOR.format(id=claim.id)}"
+                line += [
+                    nodes.Text(" ("),
+                    nodes.reference("", "see it computed", refuri=address),
+                    nodes.Text(")"),
+                ]
+            section += line
         facts = [f"In the paper: {claim.where}."]
         if written:
-            facts.append(f"Computed in [the chapter]({claim.chapter}.ipynb).")
+            facts.append(
+                f"Chapter: [{title(self.folder / f'{claim.chapter}.ipynb')}]({claim.chapter}.ipynb)."
+            )
         if claim.tests:
             facts.append("Tests: " + ", ".join(f"`{test}`" for test in claim.tests) + ".")
         section += self.markdown(" ".join(facts), "t2v-facts")

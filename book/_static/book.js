@@ -5,6 +5,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const link = toggle.closest("li")?.querySelector("a");
     toggle.setAttribute("aria-label", `Pages under ${link ? link.textContent.trim() : "this one"}`);
   }
+  // An entry of a bibliography is a list item; the older role that it carries is not understood everywhere.
+  for (const entry of document.querySelectorAll(".citation-list > .citation")) entry.setAttribute("role", "listitem");
   // A formula and the full stop after it stay on one line.
   for (const formula of document.querySelectorAll("article span.math")) {
     const next = formula.nextSibling;
