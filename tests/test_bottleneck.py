@@ -573,6 +573,19 @@ def test_c08_needs_independence():
     assert information.mutual_information(joint) > 1 - information.mutual_information(joint)
 
 
+def test_c08_lens_cap_attains_the_bound():
+    # Label, cap, picture (cat, dog or black): the minimal sufficient representation knows the cap.
+    world = np.zeros((2, 2, 3))
+    world[0, 0, 0] = world[1, 0, 1] = world[0, 1, 2] = world[1, 1, 2] = 0.25
+    joint = world.sum(axis=1).T
+    found = bottleneck.solve(joint, 1e4)
+    assert found.i_ty == pytest.approx(information.mutual_information(joint), abs=1e-9)
+    i_tn = information.mutual_information(information.push_forward(world.sum(axis=0).T, found.encoder))
+    assert i_tn == pytest.approx(1, abs=1e-9)
+    assert found.i_tx - found.i_ty == pytest.approx(i_tn, abs=1e-9)
+    assert information.mutual_information(world.sum(axis=2)) == pytest.approx(0, abs=1e-12)
+
+
 @relaxed
 @given(seeds, st.floats(0.2, 50))
 def test_c10_two_lagrangians_have_the_same_minimisers(seed, beta):
