@@ -197,11 +197,10 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
     offline = name in OFFLINE
     timm_name = f"tf_{name}" if offline else name
     if not timm.is_model(timm_name):
-        near = [
-            *difflib.get_close_matches(name, sorted(OFFLINE), n=1),
-            *difflib.get_close_matches(name, timm.list_models()),
-        ]
-        raise ValueError(f"probe: unknown name {name!r}; nearest: {', '.join(near) or ', '.join(OFFLINE)}")
+        near = difflib.get_close_matches(name, timm.list_models(), n=3)
+        raise ValueError(
+            f"probe: unknown name {name!r}; nearest: {', '.join(near) or 'none'}; offline: {', '.join(OFFLINE)}"
+        )
     try:
         model: Any = timm.create_model(timm_name, pretrained=pretrained and not offline)
     except Exception as error:  # the hub, the network and timm each raise their own kinds

@@ -263,6 +263,10 @@ class Watched:
 def open_page(page: Any, url: str) -> None:
     """Load a page and wait until its equations are typeset."""
     page.goto(url, wait_until="load")
+    # A colour that is still fading from light to dark has no contrast worth measuring.
+    page.add_style_tag(
+        content="*, ::before, ::after { transition: none !important; animation: none !important; }"
+    )
     page.evaluate("async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; }")
     page.wait_for_load_state("networkidle")
 
