@@ -2,10 +2,12 @@ r"""The full Task2Vec run: do task embeddings predict which source transfers bes
 
 :func:`run` goes through four stages, each of which leaves files in the run's folder:
 
-1. ``embeddings/TASK.npz``: the task embedding, and ``features/TASK.npz``: the mean feature of the frozen probe.
+1. ``embeddings/TASK.npz``: the task embedding; ``shots/TASK-R.npz``: the same from few shots a class, for several draws
+   of the shots; ``heads/TASK.npz``: a head on the frozen probe, and its mean feature; ``canonical.npz``: the probe's
+   own task.
 2. ``experts/TASK.pt``: the probe, fine-tuned on the task.
-3. ``measured/TASK.npz``: from that expert to every task, the test error of a head fitted on few shots, for several draws
-   of the shots, and the baselines on the same images; ``frozen.npz``: the same from the probe as it is.
+3. ``measured/TASK.npz``: from that expert to every task, the test error of a head fitted on the shots, and the baselines
+   on the same images; ``frozen.npz``: the same from the probe as it is, with the head of every task.
 4. ``pairs.csv``, ``ranking.csv``, ``report.json``, ``ranking.png``: every predictor against the measurement.
 
 Files are written whole or not at all, and a file that is there is not made again: a killed run goes on where it stopped.
@@ -21,8 +23,6 @@ import io
 import json
 import os
 import platform
-import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,14 +34,18 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
+from torch import nn
 
 from t2v import baselines, distance
+from t2v._files import atomically, file_name, read_arrays, write_arrays, write_text
 from t2v._hierarchies import GROUPS
+from t2v._library import Library
 from t2v.comparison import Intervals, Kind, bootstrap
-from t2v.embedding import TaskEmbedding, embed, fit_head, trivial
+from t2v.embedding import TaskEmbedding, canonical, embed, fit_head, trivial
 from t2v.probes import Probe
 from t2v.probes import load as load_probe
-from t2v.tasks import Task, from_folder, from_torchvision
+from t2v.tasks import Task
 from t2v.tasks import load as load_task
 from t2v.transfer import finetune, gain, load_expert, save_expert
 
@@ -101,10 +105,10 @@ FULL_TASKS = (
 
 #: Baselines that need the expert's features or outputs, in the order of the files.
 SCORES = ("leep", "nce", "logme", "h_score", "transrate", "nearest_class_mean")
+#: The same on the frozen probe: what the source's *head* says of the target's images. They need no expert.
+HEAD_SCORES = ("head_leep", "head_nce", "head_logme", "head_nearest_class_mean")
 #: Settings that change where or how fast a run is made, not what it finds.
 _ELSEWHERE = ("scale", "device", "root", "download")
-#: Task images kept in memory, in bytes; beyond, the oldest are dropped and read again.
-_MEMORY = 8 << 30
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,8 @@ class Atlas:
         ``(targets, seeds)``: the same from the probe as it is, t₀.
     embeddings : tuple of TaskEmbedding
         One a task.
+    canonical : TaskEmbedding or None
+        The probe's own task; None if the probe has no classifier.
     predictors : dict of str to Predictor
         Every method.
     seconds : dict of str to float
@@ -243,6 +249,7 @@ class Atlas:
     errors: Array
     frozen: Array
     embeddings: tuple[TaskEmbedding, ...]
+    canonical: TaskEmbedding | None
     predictors: dict[str, Predictor]
     seconds: dict[str, float]
     config: dict[str, Any]
@@ -343,7 +350,7 @@ def run(
         If the folder holds another run or a file of another architecture, a task is unknown, there are fewer than three
         tasks, or a class has fewer training images than shots. The message names it.
     """
-    out, library = Path(out), _Library(config, tasks)
+    out, library = Path(out), Library(config, tasks)
     _check_count(library.names)
     with _processes() as (rank, world):
         probe = probe or load_probe(config.probe)
@@ -352,6 +359,7 @@ def run(
         )
         if rank == 0:
             _claim(out, dataclasses.replace(config, probe=probe.name, tasks=library.names))
+            _canonical(out, probe, config)
         _barrier(world)
         for name in _bar(library.names[rank::world], "embeddings", progress):
             _embed(out, library, name, probe, config)
@@ -376,7 +384,58 @@ def check(config: AtlasConfig) -> tuple[str, ...]:
     ValueError
         If a task or the library is unknown, a name occurs twice, or there are fewer than three tasks.
     """
-    return _check_count(_Library(config, None).names)
+    return _check_count(Library(config, None).names)
+
+
+def merge(runs: Sequence[Atlas]) -> Atlas:
+    """Pool runs of the same settings and different seeds into one.
+
+    Parameters
+    ----------
+    runs : sequence of Atlas
+        At least one. Each brings its own images, embeddings, experts and shots.
+
+    Returns
+    -------
+    Atlas
+        Errors with the draws of all runs, one after the other; the mean of the embeddings and of the predictions; the
+        sum of the seconds; the settings of the first run.
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or their settings differ in more than the seed.
+    """
+    if not runs:
+        raise ValueError("runs: there are none; at least one is needed")
+    first = runs[0]
+    for run in runs[1:]:
+        ours, theirs = first.config["config"], run.config["config"]
+        for key in ours:
+            if key not in ("seed", *_ELSEWHERE) and ours[key] != theirs.get(key):
+                raise ValueError(f"runs: {key} is {ours[key]!r} in one and {theirs.get(key)!r} in another")
+    errors = np.concatenate([run.errors for run in runs], axis=2)
+    predictors = {
+        name: dataclasses.replace(p, values=np.mean([run.predictors[name].values for run in runs], axis=0))
+        for name, p in first.predictors.items()
+    }
+    others = _best_for_others(errors.mean(2))
+    predictors["best_for_others"] = dataclasses.replace(predictors["best_for_others"], values=others)
+    own = [run.canonical for run in runs if run.canonical is not None]
+    return Atlas(
+        first.tasks,
+        errors,
+        np.concatenate([run.frozen for run in runs], axis=1),
+        tuple(_mean_embedding(each) for each in zip(*(run.embeddings for run in runs), strict=True)),
+        _mean_embedding(own) if own else None,
+        predictors,
+        {key: sum(run.seconds[key] for run in runs) for key in first.seconds},
+        first.config,
+    )
+
+
+def _mean_embedding(embeddings: Sequence[TaskEmbedding]) -> TaskEmbedding:
+    return dataclasses.replace(embeddings[0], values=np.mean([e.values for e in embeddings], axis=0))
 
 
 def _check_count(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -399,150 +458,80 @@ def load(out: str | os.PathLike[str]) -> Atlas:
     about = json.loads((out / "config.json").read_text(encoding="utf-8"))
     names = tuple(about["config"]["tasks"])
     files = [_file(out, "measured", name) for name in names]
-    for file in [
-        *(_file(out, kind, n) for kind in ("embeddings", "features") for n in names),
-        _frozen(out),
-        *files,
-    ]:
+    shots = [_shots_file(out, name, r) for name in names for r in range(about["config"]["seeds"])]
+    needed = [*(_file(out, kind, n) for kind in ("embeddings", "heads") for n in names), *shots]
+    for file in [*needed, _frozen(out), *files]:
         if not file.exists():
             raise ValueError(f"{out}: the run is not finished ({file.relative_to(out)} is missing)")
     embeddings = tuple(TaskEmbedding.load(_file(out, "embeddings", name)) for name in names)
-    features = [_read(_file(out, "features", name)) for name in names]
-    measured, frozen = [_read(file) for file in files], _read(_frozen(out))
+    own = TaskEmbedding.load(out / "canonical.npz") if (out / "canonical.npz").exists() else None
+    heads = [read_arrays(_file(out, "heads", name)) for name in names]
+    measured, frozen = [read_arrays(file) for file in files], read_arrays(_frozen(out))
+    few = np.reshape(
+        np.array([TaskEmbedding.load(f) for f in shots], dtype=object), (len(names), -1)
+    ).tolist()
     errors = np.stack([m["error"] for m in measured], axis=1)
-    scores = {s: _off_diagonal(np.stack([m[s].mean(1) for m in measured], axis=1)) for s in SCORES}
-    predictors = _predict_from_embeddings(embeddings, [f["mean"] for f in features], about["config"]["alpha"])
-    predictors |= {name: Predictor(values, "score", "experts") for name, values in scores.items()}
-    predictors["best_for_others"] = Predictor(
-        _best_for_others(errors.mean(2)), "distance", "measured transfer"
-    )
+    alpha = about["config"]["alpha"]
+    predictors = _predict_from_embeddings(embeddings, [h["mean"] for h in heads], alpha)
+    predictors["task2vec_shots"] = Predictor(_from_shots(embeddings, few, alpha), "distance", "embeddings")
+    if own is not None:
+        values = _asymmetric(embeddings, alpha, own)
+        predictors["task2vec_canonical"] = Predictor(values, "distance", "embeddings")
+    for score in HEAD_SCORES:
+        predictors[score] = Predictor(_off_diagonal(frozen[score].mean(2)), "score", "embeddings")
+    for score in SCORES:
+        values = _off_diagonal(np.stack([m[score].mean(1) for m in measured], axis=1))
+        predictors[score] = Predictor(values, "score", "experts")
+    others = _best_for_others(errors.mean(2))
+    predictors["best_for_others"] = Predictor(others, "distance", "measured transfer")
     seconds = {
         "embeddings": sum(e.metadata["seconds"] for e in embeddings),
-        "mean_features": sum(float(f["seconds"]) for f in features),
+        "heads": sum(float(h["seconds"]) for h in heads) + float(frozen["seconds_scores"]),
         "experts": sum(float(m["seconds_expert"]) for m in measured),
         "transfer": sum(float(m["seconds_transfer"]) for m in [*measured, frozen]),
         "baselines": sum(float(m["seconds_scores"]) for m in measured),
     }
-    return Atlas(names, errors, frozen["error"], embeddings, predictors, seconds, about)
-
-
-class _Library:
-    """The tasks of a run, opened when they are needed; the oldest are dropped when they take too much memory."""
-
-    def __init__(self, config: AtlasConfig, tasks: Sequence[Task] | None) -> None:
-        self.config, self._open = config, dict[str, Callable[[], Task]]()
-        if tasks is not None:
-            for task in tasks:
-                if task.name in self._open:
-                    raise ValueError(f"tasks: {task.name} given more than once")
-                self._open[task.name] = lambda task=task: task  # type: ignore[misc]
-        else:
-            for text in config.tasks or _folders(config.library):
-                name, opener = _opener(text, config)
-                if name in self._open:
-                    raise ValueError(f"tasks: two are called {name!r}")
-                self._open[name] = opener
-        self.names = tuple(self._open)
-        files = [_plain(name) for name in self.names]
-        if len(set(files)) < len(files):
-            raise ValueError("tasks: two names give the same file name")
-        self._kept: dict[str, Task] = {}
-
-    def __getitem__(self, name: str) -> Task:
-        if name not in self._kept:
-            task = self._open[name]()
-            _check_shots(name, task, self.config.shots)
-            self._kept[name] = task
-            while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > _MEMORY:
-                del self._kept[next(iter(self._kept))]
-        return self._kept[name]
-
-
-def _folders(library: str) -> list[str]:
-    if library == "offline":
-        raise ValueError("tasks: there are none; names of offline tasks are accepted")
-    if not Path(library).is_dir():
-        raise ValueError(f"library: {library!r} is neither 'offline' nor a folder of image folders")
-    return sorted(p.name for p in Path(library).iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
-    """Return a task's name and how to open it; unknown names are refused when the run starts."""
-    if text.startswith("torchvision:"):
-        return text, _torchvision_opener(text, c)
-    path = Path(text) if c.library == "offline" else Path(c.library) / text
-    if c.library != "offline" or os.sep in text or path.is_dir():
-        if not path.is_dir():
-            raise ValueError(f"tasks: {path} is not a folder")
-        return path.name, lambda: _at_most(from_folder(path, size=c.size, seed=c.seed), c)
-    from t2v.tasks import family
-
-    family(text)  # raises with the nearest names
-    return text, lambda: load_task(text, size=c.size, train=c.train, test=c.test, seed=c.seed)
-
-
-def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:
-    """``torchvision:NAME`` is a data set, ``torchvision:NAME/GROUP`` a part of its hierarchy."""
-    from t2v.external import find_dataset
-
-    name, _, group = text.removeprefix("torchvision:").partition("/")
-    name, classes = find_dataset(name).__name__, None
-    if group:
-        groups = GROUPS.get(name, {})
-        if group not in groups:
-            raise ValueError(f"tasks: {name} has no group {group!r}; accepted: {', '.join(groups) or 'none'}")
-        classes = groups[group]
-    numbers = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
-    return lambda: dataclasses.replace(
-        from_torchvision(name, Path(c.root), classes, c.download, **numbers), name=text
-    )
-
-
-def _at_most(task: Task, c: AtlasConfig) -> Task:
-    """Keep at most as many images as were asked for, chosen at random, class by class."""
-    from t2v.embedding import split
-
-    parts = {}
-    for part, count in (("train", c.train), ("test", c.test)):
-        data = getattr(task, part)
-        if len(data) > max(count, task.n_classes):
-            kept, _ = split(data.labels, count / len(data), c.seed)
-            data = dataclasses.replace(data, images=data.images[kept], labels=data.labels[kept])
-        parts[part] = data
-    return dataclasses.replace(task, **parts)
-
-
-def _bytes(task: Task) -> int:
-    return int(task.train.images.nbytes + task.test.images.nbytes)
-
-
-def _check_shots(name: str, task: Task, shots: int) -> None:
-    counts = np.bincount(task.train.labels, minlength=task.n_classes)
-    if counts.min() < shots:
-        raise ValueError(
-            f"shots: class {task.classes[counts.argmin()]!r} of task {name!r} has {counts.min()} training images;"
-            f" {shots} were asked for"
-        )
-    if len(task.test) == 0:
-        raise ValueError(f"tasks: {name!r} has no test images")
+    return Atlas(names, errors, frozen["error"], embeddings, own, predictors, seconds, about)
 
 
 # ---------------------------------------------------------------- stages
 
 
-def _embed(out: Path, library: _Library, name: str, probe: Probe, config: AtlasConfig) -> None:
-    file = _file(out, "embeddings", name)
+def _canonical(out: Path, probe: Probe, config: AtlasConfig) -> None:
+    """Embed the probe's own task, on the library's photographs."""
+    file = out / "canonical.npz"
+    if probe.classifier is not None and not file.exists():
+        photographs = load_task("photographs", size=config.size, train=200, test=10, seed=config.seed)
+        canonical(probe, photographs.train.images, method=config.method, seed=config.seed).save(file)
+
+
+def _embed(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:
+    file, device = _file(out, "embeddings", name), str(probe.device)
     if not file.exists():
-        made = embed(library[name], probe, method=config.method, seed=config.seed, device=str(probe.device))
+        made = embed(library[name], probe, method=config.method, seed=config.seed, device=device)
         dataclasses.replace(made, task=name).save(file)
-    file = _file(out, "features", name)
+    for r in range(config.seeds):
+        if not (file := _shots_file(out, name, r)).exists():
+            task = _only_shots(library[name], config, r)
+            made = embed(task, probe, method=config.method, seed=config.seed + r, device=device)
+            dataclasses.replace(made, task=name).save(file)
+    file = _file(out, "heads", name)
     if not file.exists():
-        start = time.perf_counter()
-        mean = probe.features(library[name].train.images).mean(0)
-        _write(file, mean=mean, seconds=np.array(time.perf_counter() - start))
+        start, task = time.perf_counter(), library[name]
+        features = probe.features(task.train.images)
+        head = fit_head(features, task.train.labels, task.n_classes)
+        found = {"mean": features.mean(0), "weight": head.weight.numpy(), "bias": head.bias.numpy()}
+        write_arrays(file, **found, seconds=np.array(time.perf_counter() - start))
 
 
-def _train(out: Path, library: _Library, name: str, probe: Probe, config: AtlasConfig) -> None:
+def _only_shots(task: Task, config: AtlasConfig, draw: int) -> Task:
+    """Leave the task the training images of one draw of the shots: what the baselines see."""
+    rows = low_shot(task.train.labels, config.shots, config.seed + draw)
+    few = dataclasses.replace(task.train, images=task.train.images[rows], labels=task.train.labels[rows])
+    return dataclasses.replace(task, train=few)
+
+
+def _train(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:
     file = _file(out, "experts", name)
     if file.exists():
         return
@@ -553,36 +542,51 @@ def _train(out: Path, library: _Library, name: str, probe: Probe, config: AtlasC
     save_expert(expert, file, {"task": name, "seconds": time.perf_counter() - start})
 
 
-def _measure(out: Path, library: _Library, source: str | None, probe: Probe, config: AtlasConfig) -> None:
+def _measure(out: Path, library: Library, source: str | None, probe: Probe, config: AtlasConfig) -> None:
     """Measure the transfer from one expert (None: from the probe as it is) to every task."""
     file = _frozen(out) if source is None else _file(out, "measured", source)
     if file.exists():
         return
-    expert, about = (
-        (probe, {"seconds": 0.0}) if source is None else load_expert(_file(out, "experts", source), probe)
-    )
-    shape = (len(library.names), config.seeds)
-    kept = {key: np.full(shape, np.nan) for key in ("error", *(SCORES if source is not None else ()))}
+    expert, about = probe, {"seconds": 0.0}
+    if source is not None:
+        expert, about = load_expert(_file(out, "experts", source), probe)
+    heads = [_head(out, name) for name in library.names] if source is None else []
+    kept: dict[str, list[Any]] = {}
     clock = {"transfer": 0.0, "scores": 0.0}
-    for t, target in enumerate(library.names):
-        task = library[target]
-        start = time.perf_counter()
-        shots = [low_shot(task.train.labels, config.shots, config.seed + r) for r in range(config.seeds)]
-        union = np.unique(np.concatenate(shots))
-        features, tests = expert.features(task.train.images[union]), expert.features(task.test.images)
-        clock["transfer"] += time.perf_counter() - start
-        for r, rows in enumerate(np.searchsorted(union, s) for s in shots):
-            few, labels = features[rows], task.train.labels[union[rows]]
-            start = time.perf_counter()
-            kept["error"][t, r] = _low_shot_error(few, labels, tests, task.test.labels, task.n_classes)
-            middle = time.perf_counter()
-            clock["transfer"] += middle - start
-            if source is not None:
-                for key, value in _scores(expert, few, labels).items():
-                    kept[key][t, r] = value
-                clock["scores"] += time.perf_counter() - middle
+    for target in library.names:
+        found = [_one_draw(expert, library[target], config, r, heads, clock) for r in range(config.seeds)]
+        for key in found[0]:
+            # (targets, seeds), and (targets, sources, seeds) where every source has its say
+            kept.setdefault(key, []).append(np.stack([f[key] for f in found], axis=-1))
     times = {"seconds_expert": about["seconds"], **{f"seconds_{key}": value for key, value in clock.items()}}
-    _write(file, targets=np.array(library.names), **kept, **{key: np.array(v) for key, v in times.items()})
+    arrays = {key: np.array(value) for key, value in {**kept, **times}.items()}
+    write_arrays(file, targets=np.array(library.names), **arrays)
+
+
+def _one_draw(
+    expert: Probe,
+    task: Task,
+    config: AtlasConfig,
+    draw: int,
+    heads: Sequence[nn.Linear],
+    clock: dict[str, float],
+) -> dict[str, Any]:
+    """Measure the error on a task with one draw of its shots, and take the scores on the same shots."""
+    start = time.perf_counter()
+    few = _only_shots(task, config, draw).train
+    features, tests = expert.features(few.images), expert.features(task.test.images)
+    found: dict[str, Any] = {
+        "error": _low_shot_error(features, few.labels, tests, task.test.labels, task.n_classes)
+    }
+    middle = time.perf_counter()
+    if heads:
+        said = [_head_scores(features, head, few.labels) for head in heads]
+        found |= {key: np.array([s[key] for s in said]) for key in HEAD_SCORES}
+    else:
+        found |= _scores(expert, features, few.labels)
+    clock["transfer"] += middle - start
+    clock["scores"] += time.perf_counter() - middle
+    return found
 
 
 def low_shot(labels: NDArray[np.integer[Any]], shots: int, seed: int) -> NDArray[np.intp]:
@@ -639,17 +643,42 @@ def _low_shot_error(
 def _scores(expert: Probe, few: NDArray[np.float32], labels: NDArray[np.integer[Any]]) -> dict[str, float]:
     """Return the baselines on the shots: the very images on which the head is fitted."""
     assert expert.classifier is not None
-    with torch.inference_mode():
-        logits = expert.classifier(torch.from_numpy(few).to(expert.classifier.weight.device)).double().cpu()
+    logits = _logits(expert.classifier, few)
     return {
-        "leep": baselines.leep(logits.softmax(1).numpy(), labels),
-        "nce": baselines.nce(logits.argmax(1).numpy(), labels),
+        "leep": baselines.leep(softmax(logits, axis=1), labels),
+        "nce": baselines.nce(logits.argmax(1), labels),
         "logme": baselines.logme(few, labels),
         # without shrinkage it is the number of classes − 1 here: fewer images than features
         "h_score": baselines.h_score(few, labels, shrinkage="ledoit_wolf"),
         "transrate": baselines.transrate(few, labels),
         "nearest_class_mean": baselines.nearest_class_mean(few, labels),
     }
+
+
+def _head(out: Path, name: str) -> nn.Linear:
+    found = read_arrays(_file(out, "heads", name))
+    head = nn.utils.skip_init(nn.Linear, found["weight"].shape[1], found["weight"].shape[0])
+    head.load_state_dict({key: torch.from_numpy(found[key]) for key in ("weight", "bias")})
+    return head.requires_grad_(False)
+
+
+def _head_scores(
+    few: NDArray[np.float32], head: nn.Linear, labels: NDArray[np.integer[Any]]
+) -> dict[str, float]:
+    """Return what a source's head on the frozen probe says of a target's shots."""
+    logits = _logits(head, few)
+    return {
+        "head_leep": baselines.leep(softmax(logits, axis=1), labels),
+        "head_nce": baselines.nce(logits.argmax(1), labels),
+        "head_logme": baselines.logme(logits, labels),
+        "head_nearest_class_mean": baselines.nearest_class_mean(logits, labels),
+    }
+
+
+def _logits(head: nn.Linear, features: NDArray[np.float32]) -> Array:
+    with torch.inference_mode():
+        found = head(torch.from_numpy(features).to(head.weight.device)).double().cpu().numpy()
+    return np.asarray(found)
 
 
 # ---------------------------------------------------------------- predictors
@@ -688,6 +717,17 @@ def _asymmetric(embeddings: Sequence[TaskEmbedding], alpha: float, reference: Ta
     return _table(len(t0), lambda t, s: distance.asymmetric(embeddings[s], embeddings[t], t0[t], alpha))
 
 
+def _from_shots(
+    sources: Sequence[TaskEmbedding], targets: Sequence[Sequence[TaskEmbedding]], alpha: float
+) -> Array:
+    """Return d_asym with the target embedded from its shots, the mean over their draws."""
+
+    def one(target: TaskEmbedding, source: TaskEmbedding) -> float:
+        return distance.asymmetric(source, target, trivial(target), alpha)
+
+    return _table(len(sources), lambda t, s: float(np.mean([one(few, sources[s]) for few in targets[t]])))
+
+
 def _cosine(a: Array, b: Array) -> float:
     """Return 1 − cosine; features may be negative, which :func:`t2v.distance.cosine` does not accept."""
     return 1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
@@ -724,8 +764,8 @@ def _standard_error(errors: Array) -> Array:
 
 def _report(atlas: Atlas, out: Path) -> None:
     ranking = atlas.ranking()
-    _write_text(out / "pairs.csv", _csv(_pairs(atlas)))
-    _write_text(out / "ranking.csv", _csv(ranking))
+    write_text(out / "pairs.csv", _csv(_pairs(atlas)))
+    write_text(out / "ranking.csv", _csv(ranking))
     report = {
         **atlas.config,
         "finished": _now(),
@@ -734,7 +774,7 @@ def _report(atlas: Atlas, out: Path) -> None:
         "failed_experts": atlas.failed_experts(),
         "methods": ranking,
     }
-    _write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
+    write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     _draw(ranking[::-1], out / "ranking.png")
 
 
@@ -772,7 +812,7 @@ def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
         axes.set_xlabel("Kendall τ with the measured transfer, mean over targets")
         figure.legend(loc="outside upper center", ncols=3, fontsize="small")
-    _atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -807,51 +847,23 @@ def _claim(out: Path, settings: AtlasConfig) -> None:
         return
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     about = {"config": wanted, "started": _now(), "machine": platform.platform(), "versions": versions}
-    _write_text(file, json.dumps(about, indent=2) + "\n")
+    write_text(file, json.dumps(about, indent=2) + "\n")
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)
-
-
 def _file(out: Path, kind: str, name: str) -> Path:
-    return out / kind / f"{_plain(name)}.{'pt' if kind == 'experts' else 'npz'}"
+    return out / kind / f"{file_name(name)}.{'pt' if kind == 'experts' else 'npz'}"
+
+
+def _shots_file(out: Path, name: str, draw: int) -> Path:
+    return out / "shots" / f"{file_name(name)}-{draw}.npz"
 
 
 def _frozen(out: Path) -> Path:
     return out / "frozen.npz"
-
-
-def _read(file: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(file, allow_pickle=False) as content:
-            return {key: content[key] for key in content.files}
-    except Exception as error:  # a damaged zip raises one of many kinds
-        raise ValueError(f"{file}: damaged ({type(error).__name__}); remove it, and start again") from error
-
-
-def _write(path: Path, **arrays: NDArray[Any]) -> None:
-    _atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
-
-
-def _write_text(path: Path, text: str) -> None:
-    _atomically(path, lambda file: file.write(text.encode()))
-
-
-def _atomically(path: Path, write: Callable[[Any], Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _bar(items: Sequence[Any], what: str, progress: bool) -> Iterable[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from torch import nn
 from t2v import atlas, baselines, comparison, distance, embedding, probes, tasks, transfer
 
 NAMES = ("lying", "standing", "slanted", "spots")
-STAGES = ("embeddings", "features", "experts", "measured")
+STAGES = ("embeddings", "shots", "heads", "experts", "measured")
 
 
 class Small(nn.Module):
@@ -76,18 +77,29 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, atlas.Atlas]:
 
 def test_a_run_leaves_all_its_files(done: tuple[Path, atlas.Atlas]) -> None:
     out, made = done
-    for stage, ending in (("embeddings", "npz"), ("features", "npz"), ("experts", "pt"), ("measured", "npz")):
+    for stage, ending in (("embeddings", "npz"), ("heads", "npz"), ("experts", "pt"), ("measured", "npz")):
         assert {f.name for f in (out / stage).iterdir()} == {f"{name}.{ending}" for name in NAMES}
+    assert {f.name for f in (out / "shots").iterdir()} == {
+        f"{name}-{r}.npz" for name in NAMES for r in (0, 1)
+    }
     rest = {f.name for f in out.iterdir() if f.is_file()}
-    assert rest == {"config.json", "frozen.npz", "pairs.csv", "ranking.csv", "report.json", "ranking.png"}
+    assert rest == {
+        "canonical.npz",
+        "config.json",
+        "frozen.npz",
+        "pairs.csv",
+        "ranking.csv",
+        "report.json",
+        "ranking.png",
+    }
     assert (out / "ranking.png").read_bytes().startswith(b"\x89PNG")
     about = json.loads((out / "config.json").read_text())
     assert about["config"]["probe"] == "small"
     assert {"started", "machine", "versions"} <= set(about)
     report = json.loads((out / "report.json").read_text())
     assert {row["method"] for row in report["methods"]} == set(made.predictors)
-    assert set(report["seconds"]) == {"embeddings", "mean_features", "experts", "transfer", "baselines"}
-    assert all(made.seconds[step] > 0 for step in ("mean_features", "experts", "transfer", "baselines"))
+    assert set(report["seconds"]) == {"embeddings", "heads", "experts", "transfer", "baselines"}
+    assert all(made.seconds[step] > 0 for step in ("heads", "experts", "transfer", "baselines"))
     assert made.errors.shape == (4, 4, 2)
     assert made.frozen.shape == (4, 2)
 
@@ -121,6 +133,74 @@ def test_scores_use_the_shots_and_the_right_order(done: tuple[Path, atlas.Atlas]
     for name, values in (("leep", leep), ("nce", nce), ("logme", logme)):
         assert made.predictors[name].values[0, 3] == pytest.approx(np.mean(values), abs=1e-5)
         assert (made.predictors[name].kind, made.predictors[name].needs) == ("score", "experts")
+
+
+def test_heads_judge_the_shots_without_an_expert(done: tuple[Path, atlas.Atlas]) -> None:
+    _, made = done
+    target, source = TASKS[0], TASKS[3]
+    features = small().features(source.train.images)
+    head = embedding.fit_head(features, source.train.labels, 3)
+    wanted: dict[str, list[float]] = {name: [] for name in atlas.HEAD_SCORES}
+    for seed in range(2):
+        few = atlas.low_shot(target.train.labels, 5, seed)
+        labels = target.train.labels[few]
+        logits = head(torch.from_numpy(small().features(target.train.images[few]))).double()
+        wanted["head_leep"].append(baselines.leep(logits.softmax(1).numpy(), labels))
+        wanted["head_nce"].append(baselines.nce(logits.argmax(1).numpy(), labels))
+        wanted["head_logme"].append(baselines.logme(logits.numpy(), labels))
+        wanted["head_nearest_class_mean"].append(baselines.nearest_class_mean(logits.numpy(), labels))
+    for name, values in wanted.items():
+        assert made.predictors[name].values[0, 3] == pytest.approx(np.mean(values), abs=1e-5), name
+        assert (made.predictors[name].kind, made.predictors[name].needs) == ("score", "embeddings")
+
+
+def test_the_target_can_be_embedded_from_its_shots(done: tuple[Path, atlas.Atlas]) -> None:
+    _, made = done
+    target, values = TASKS[1], []
+    for seed in range(2):
+        rows = atlas.low_shot(target.train.labels, 5, seed)
+        few = tasks.ArrayDataset(target.train.images[rows], target.train.labels[rows])
+        made_of_few = embedding.embed(
+            tasks.Task("few", few, target.test, target.classes), small(), seed=seed, device="cpu"
+        )
+        values.append(
+            distance.asymmetric(made.embeddings[2], made_of_few, embedding.trivial(made_of_few), 0.15)
+        )
+    assert made.predictors["task2vec_shots"].values[1, 2] == pytest.approx(np.mean(values), abs=1e-6)
+    assert made.predictors["task2vec_shots"].values[1, 2] != made.predictors["task2vec"].values[1, 2]
+
+
+def test_both_references_are_offered(done: tuple[Path, atlas.Atlas]) -> None:
+    _, made = done
+    assert made.canonical is not None
+    wanted = made.task2vec(0.15, made.canonical).values
+    assert np.array_equal(made.predictors["task2vec_canonical"].values, wanted, equal_nan=True)
+
+
+def test_runs_of_several_seeds_are_pooled(done: tuple[Path, atlas.Atlas]) -> None:
+    _, made = done
+    config = {**made.config, "config": {**made.config["config"], "seed": 1}}
+    shifted = {n: dataclasses.replace(p, values=p.values + 2) for n, p in made.predictors.items()}
+    double = tuple(dataclasses.replace(e, values=3 * e.values) for e in made.embeddings)
+    other = dataclasses.replace(
+        made, errors=made.errors + 0.1, embeddings=double, predictors=shifted, config=config
+    )
+    pooled = atlas.merge([made, other])
+    assert pooled.errors.shape == (4, 4, 4)
+    assert pooled.frozen.shape == (4, 4)
+    assert np.allclose(pooled.measured, made.measured + 0.05, equal_nan=True)
+    assert np.allclose(pooled.embeddings[0].values, 2 * made.embeddings[0].values)
+    found = pooled.predictors
+    assert np.allclose(found["logme"].values, made.predictors["logme"].values + 1, equal_nan=True)
+    others = atlas._best_for_others(pooled.errors.mean(2))
+    assert np.array_equal(found["best_for_others"].values, others, equal_nan=True)
+    assert pooled.seconds["experts"] == pytest.approx(2 * made.seconds["experts"])
+    assert {row["method"] for row in pooled.ranking(draws=10)} == set(made.predictors)
+    with pytest.raises(ValueError, match="at least one"):
+        atlas.merge([])
+    stranger = dataclasses.replace(made, config={**config, "config": {**config["config"], "shots": 7}})
+    with pytest.raises(ValueError, match="shots is 5 in one and 7 in another"):
+        atlas.merge([made, stranger])
 
 
 def test_predictors_are_those_of_the_package(done: tuple[Path, atlas.Atlas]) -> None:
@@ -296,10 +376,10 @@ def test_tasks_are_opened_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         asked.append((name, root, classes, download, numbers))
         return TASKS[0]
 
-    monkeypatch.setattr(atlas, "from_torchvision", fake)
+    monkeypatch.setattr("t2v._library.from_torchvision", fake)
     config = atlas.AtlasConfig.at("full", root="there", shots=5)
     assert len(atlas.check(config)) == 33
-    library = atlas._Library(config, None)
+    library = atlas.Library(config, None)
     assert library["torchvision:CIFAR100/fish"].name == "torchvision:CIFAR100/fish"
     library["torchvision:SVHN"]
     numbers = {"size": 224, "train": 1800, "test": 500, "seed": 0}
@@ -331,7 +411,7 @@ def test_a_folder_of_image_folders_is_a_library(tmp_path: Path) -> None:
         "quick", library=str(tmp_path / "library"), size=16, train=24, test=12, shots=4
     )
     assert atlas.check(config) == ("lying", "slanted", "standing")
-    opened = atlas._Library(config, None)["slanted"]
+    opened = atlas.Library(config, None)["slanted"]
     assert (len(opened.train), len(opened.test), opened.classes) == (24, 12, ("middle", "narrow", "wide"))
 
 

@@ -1,0 +1,123 @@
+"""The tasks of an atlas run, opened by name when they are needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from t2v._files import file_name
+from t2v._hierarchies import GROUPS
+from t2v.tasks import Task, from_folder, from_torchvision
+from t2v.tasks import load as load_task
+
+if TYPE_CHECKING:
+    from t2v.atlas import AtlasConfig
+
+#: Task images kept in memory, in bytes; beyond, the oldest are dropped and read again.
+_MEMORY = 8 << 30
+
+
+class Library:
+    """The tasks of a run, opened when they are needed; the oldest are dropped when they take too much memory."""
+
+    def __init__(self, config: AtlasConfig, tasks: Sequence[Task] | None) -> None:
+        self.config, self._open = config, dict[str, Callable[[], Task]]()
+        if tasks is not None:
+            for task in tasks:
+                if task.name in self._open:
+                    raise ValueError(f"tasks: {task.name} given more than once")
+                self._open[task.name] = lambda task=task: task  # type: ignore[misc]
+        else:
+            for text in config.tasks or _folders(config.library):
+                name, opener = _opener(text, config)
+                if name in self._open:
+                    raise ValueError(f"tasks: two are called {name!r}")
+                self._open[name] = opener
+        self.names = tuple(self._open)
+        files = [file_name(name) for name in self.names]
+        if len(set(files)) < len(files):
+            raise ValueError("tasks: two names give the same file name")
+        self._kept: dict[str, Task] = {}
+
+    def __getitem__(self, name: str) -> Task:
+        if name not in self._kept:
+            task = self._open[name]()
+            _check_shots(name, task, self.config.shots)
+            self._kept[name] = task
+            while len(self._kept) > 1 and sum(map(_bytes, self._kept.values())) > _MEMORY:
+                del self._kept[next(iter(self._kept))]
+        return self._kept[name]
+
+
+def _folders(library: str) -> list[str]:
+    if library == "offline":
+        raise ValueError("tasks: there are none; names of offline tasks are accepted")
+    if not Path(library).is_dir():
+        raise ValueError(f"library: {library!r} is neither 'offline' nor a folder of image folders")
+    return sorted(p.name for p in Path(library).iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
+    """Return a task's name and how to open it; unknown names are refused when the run starts."""
+    if text.startswith("torchvision:"):
+        return text, _torchvision_opener(text, c)
+    path = Path(text) if c.library == "offline" else Path(c.library) / text
+    if c.library != "offline" or os.sep in text or path.is_dir():
+        if not path.is_dir():
+            raise ValueError(f"tasks: {path} is not a folder")
+        return path.name, lambda: _at_most(from_folder(path, size=c.size, seed=c.seed), c)
+    from t2v.tasks import family
+
+    family(text)  # raises with the nearest names
+    return text, lambda: load_task(text, size=c.size, train=c.train, test=c.test, seed=c.seed)
+
+
+def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:
+    """``torchvision:NAME`` is a data set, ``torchvision:NAME/GROUP`` a part of its hierarchy."""
+    from t2v.external import find_dataset
+
+    name, _, group = text.removeprefix("torchvision:").partition("/")
+    name, classes = find_dataset(name).__name__, None
+    if group:
+        groups = GROUPS.get(name, {})
+        if group not in groups:
+            raise ValueError(f"tasks: {name} has no group {group!r}; accepted: {', '.join(groups) or 'none'}")
+        classes = groups[group]
+    numbers = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
+    return lambda: dataclasses.replace(
+        from_torchvision(name, Path(c.root), classes, c.download, **numbers), name=text
+    )
+
+
+def _at_most(task: Task, c: AtlasConfig) -> Task:
+    """Keep at most as many images as were asked for, chosen at random, class by class."""
+    from t2v.embedding import split
+
+    parts = {}
+    for part, count in (("train", c.train), ("test", c.test)):
+        data = getattr(task, part)
+        if len(data) > max(count, task.n_classes):
+            kept, _ = split(data.labels, count / len(data), c.seed)
+            data = dataclasses.replace(data, images=data.images[kept], labels=data.labels[kept])
+        parts[part] = data
+    return dataclasses.replace(task, **parts)
+
+
+def _bytes(task: Task) -> int:
+    return int(task.train.images.nbytes + task.test.images.nbytes)
+
+
+def _check_shots(name: str, task: Task, shots: int) -> None:
+    counts = np.bincount(task.train.labels, minlength=task.n_classes)
+    if counts.min() < shots:
+        raise ValueError(
+            f"shots: class {task.classes[counts.argmin()]!r} of task {name!r} has {counts.min()} training images;"
+            f" {shots} were asked for"
+        )
+    if len(task.test) == 0:
+        raise ValueError(f"tasks: {name!r} has no test images")
