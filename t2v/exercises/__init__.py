@@ -109,26 +109,54 @@ def check(number: str, answer: Any, *, trials: int = 5, seed: int = 0) -> Result
     exercise = get(number)
     if trials < 1:
         raise ValueError(f"check: trials is {trials}; at least 1 is needed")
-    if exercise.inputs is None:
-        if callable(answer):
-            return Result(False, f"Exercise {number} wants a value; this is a function: call it first.")
-        return _compare(exercise, [exercise.reference], [answer], lambda wrong: [wrong])
-    if not callable(answer):
+    if exercise.inputs is None and callable(answer):
+        return Result(False, f"Exercise {number} wants a value; this is a function: call it first.")
+    if exercise.inputs is not None and not callable(answer):
         return Result(False, f"Exercise {number} wants a function; this is a {type(answer).__name__}.")
+    arguments = hidden(exercise, trials=trials, seed=seed)
+    given = answers(answer, arguments)
+    return Result(False, given) if isinstance(given, str) else compare(exercise, arguments, given)
+
+
+def hidden(exercise: Exercise, *, trials: int = 5, seed: int = 0) -> list[tuple[Any, ...]]:
+    """Draw the hidden inputs of an exercise: a tuple of arguments for each trial, one empty tuple for a value."""
     rng = np.random.default_rng(seed)
-    arguments = [exercise.inputs(rng) for _ in range(trials)]
+    return [exercise.inputs(rng) for _ in range(trials)] if exercise.inputs else [()]
+
+
+def answers(answer: Any, arguments: list[tuple[Any, ...]]) -> list[list[np.ndarray]] | str:
+    """Collect a student's answers as numbers; if there are none, the message that says why.
+
+    Parameters
+    ----------
+    answer : callable or value
+        The student's function or value.
+    arguments : list of tuples
+        What :func:`hidden` drew.
+
+    Returns
+    -------
+    list of lists of arrays, or str
+        For each trial the arrays that the answer consists of.
+    """
     try:
-        given = _run(answer, arguments)
+        values = _run(answer, arguments)
+    except NotImplementedError as error:
+        return f"Not answered yet: {error}" if str(error) else "Not answered yet."
     except Exception as error:  # a student's function may fail in any way: the check reports it
-        return Result(False, f"Your function raised {type(error).__name__}: {error}")
-    return _compare(
-        exercise, _run(exercise.reference, arguments), given, lambda wrong: _run(wrong, arguments)
-    )
+        return f"Your function raised {type(error).__name__}: {error}"
+    if any(value is None for value in values):
+        return "Your answer is None: did the function forget to return its value?"
+    try:
+        return [_parts(value) for value in values]
+    except (TypeError, ValueError):
+        kind = type(values[0]).__name__
+        return f"Your answer is a {kind} that cannot be read as numbers; return a number or an array."
 
 
-def _run(function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+def _run(answer: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
     """Call a function on copies of the inputs: one that changes them must not spoil them for the next."""
-    return [function(*copy.deepcopy(a)) for a in arguments]
+    return [answer(*copy.deepcopy(a)) for a in arguments] if callable(answer) else [answer]
 
 
 def _parts(value: Any) -> list[np.ndarray]:
@@ -140,25 +168,29 @@ def _parts(value: Any) -> list[np.ndarray]:
     return [np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)]
 
 
-def _compare(
-    exercise: Exercise, expected: list[Any], given: list[Any], run: Callable[[Any], list[Any]]
-) -> Result:
-    if any(g is None for g in given):
-        return Result(False, "Your answer is None: did the function forget to return its value?")
-    wants = [_parts(e) for e in expected]
-    try:
-        gots = [_parts(g) for g in given]
-    except (TypeError, ValueError):
-        kind = type(given[0]).__name__
-        return Result(
-            False, f"Your answer is a {kind} that cannot be read as numbers; return a number or an array."
-        )
-    if _close(wants, gots, exercise.tolerance):
+def compare(exercise: Exercise, arguments: list[tuple[Any, ...]], given: list[list[np.ndarray]]) -> Result:
+    """Compare collected answers with the reference, and name the mistake where they differ.
+
+    Parameters
+    ----------
+    exercise : Exercise
+        Reference, mistakes and tolerance.
+    arguments : list of tuples
+        The hidden inputs.
+    given : list of lists of arrays
+        What :func:`answers` collected on them.
+    """
+
+    def parts(answer: Any) -> list[list[np.ndarray]]:
+        return [_parts(value) for value in _run(answer, arguments)]
+
+    wants = parts(exercise.reference)
+    if _close(wants, given, exercise.tolerance):
         return Result(True, "Correct.")
     for message, wrong in exercise.mistakes.items():
-        if _close([_parts(w) for w in run(wrong)], gots, exercise.tolerance):
+        if _close(parts(wrong), given, exercise.tolerance):
             return Result(False, message)
-    return Result(False, _shape(wants, gots) or _scale(wants, gots))
+    return Result(False, _shape(wants, given) or _scale(wants, given))
 
 
 def _close(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]], tolerance: float) -> bool:
