@@ -185,10 +185,14 @@ def _size(png: bytes) -> tuple[int, int]:
 
 
 def _compress(png: bytes) -> bytes:
-    """Reduce a PNG to 64 colours: a plot loses nothing that the eye sees, and the page stays small."""
+    """Reduce a PNG to 64 colours: a plot loses nothing that the eye sees, and the page stays small.
+
+    The colours are chosen for coverage: the median cut counts pixels, and gives the hue of a few small points away.
+    """
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(png)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    picture = picture.quantize(64, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, format="png", optimize=True)
     return buffer.getvalue()

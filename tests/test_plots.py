@@ -113,6 +113,22 @@ def test_slider_pictures_are_in_the_page() -> None:
     assert "http" not in text
 
 
+def test_slider_frames_keep_the_colour_of_a_few_small_points() -> None:
+    def crowded(_: int) -> Figure:
+        figure, axes = plt.subplots(figsize=(5, 4))
+        for _ in plots.PALETTE:  # many lines of thinned colours, and one small point each
+            axes.plot(np.random.default_rng(0).normal(size=(30, 9)).cumsum(0), lw=0.5, alpha=0.4)
+        for i, colour in enumerate(plots.PALETTE):
+            axes.plot(i, 0, "s", ms=6, color=colour, mew=0, zorder=5)
+        return figure
+
+    frame = plots.slider(crowded, [0], title="h", alt=lambda _: "points", dpi=72).frames[0]
+    pixels = np.asarray(Image.open(io.BytesIO(frame)).convert("RGB")).reshape(-1, 3).astype(int)
+    for code in plots.PALETTE:
+        wanted = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)])
+        assert np.abs(pixels - wanted).sum(1).min() < 30, code
+
+
 def test_slider_closes_its_figures() -> None:
     before = plt.get_fignums()
     make()
