@@ -77,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     distance = commands.add_parser("distance", help="distances between the embeddings in a folder")
     distance.add_argument("dir", type=Path, metavar="DIR", help="a folder of .npz files that 'embed' wrote")
     distance.add_argument(
-        "--metric", default="symmetric", help="symmetric, cosine or log_cosine (default: symmetric)"
+        "--metric",
+        default="symmetric",
+        help="symmetric (default), cosine, log_cosine, jensen_shannon, gaussian_kl or gaussian_js",
     )
     distance.add_argument("--csv", type=Path, metavar="FILE", help="also write the matrix")
     distance.set_defaults(run=run_distance)

@@ -190,12 +190,82 @@ def jensen_shannon(a: Any, b: Any) -> float:
     return float(np.sqrt(max(divergence, 0.0)))
 
 
+def gaussian_kl(a: Any, b: Any) -> float:
+    r"""Return the Kullback–Leibler divergence of the two Gaussians with the embeddings as precisions, made symmetric.
+
+    Filter by filter, the larger of the two directions between :math:`\mathcal N(0, 1/F_{ak})` and
+    :math:`\mathcal N(0, 1/F_{bk})`, which is :math:`\tfrac12(e^{|u_k|} - 1 - |u_k|)` with
+    :math:`u_k = \log(F_{ak}/F_{bk})`; the mean over the filters that both tasks use.
+
+    Parameters
+    ----------
+    a, b : TaskEmbedding or 1-D array
+        Two embeddings of one probe.
+
+    Returns
+    -------
+    float
+        Nats a filter, ≥ 0; no metric, and without an upper bound.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`cosine`, and where no filter is used by both.
+
+    Notes
+    -----
+    Source: the option ``kl`` of the published Task2Vec code, which takes the sum in the place of the mean.
+    """
+    u = np.abs(_log_ratios(a, b))
+    return float(np.mean(np.expm1(u) - u) / 2)
+
+
+def gaussian_js(a: Any, b: Any) -> float:
+    r"""Return the Jensen–Shannon divergence of the same two Gaussians, with a Gaussian of mean variance between them.
+
+    Filter by filter :math:`\tfrac12 \log\cosh(u_k/2)` with :math:`u_k = \log(F_{ak}/F_{bk})`; the mean over the filters
+    that both tasks use. (:func:`jensen_shannon` is another thing: it reads an embedding as one distribution over filters.)
+
+    Parameters
+    ----------
+    a, b : TaskEmbedding or 1-D array
+        Two embeddings of one probe.
+
+    Returns
+    -------
+    float
+        Nats a filter, ≥ 0.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`gaussian_kl`.
+
+    Notes
+    -----
+    Source: the option ``jsd`` of the published Task2Vec code.
+    """
+    half = np.abs(_log_ratios(a, b)) / 2
+    log_cosh = half + np.log1p(np.exp(-2 * half)) - np.log(2)  # does not overflow
+    return float(np.mean(log_cosh) / 2)
+
+
+def _log_ratios(a: Any, b: Any) -> Array:
+    x, y = _pair(a, b)
+    used = (x > 0) & (y > 0)
+    if not used.any():
+        raise ValueError("a, b: no filter is positive in both; the Gaussians' divergence is not defined")
+    return np.asarray(np.log(x[used]) - np.log(y[used]))
+
+
 #: Distances that :func:`matrix` accepts by name.
 METRICS: dict[str, Callable[[Any, Any], float]] = {
     "symmetric": symmetric,
     "cosine": cosine,
     "log_cosine": log_cosine,
     "jensen_shannon": jensen_shannon,
+    "gaussian_kl": gaussian_kl,
+    "gaussian_js": gaussian_js,
 }
 
 
@@ -206,7 +276,7 @@ def matrix(embeddings: Sequence[Any], metric: str = "symmetric") -> Array:
     ----------
     embeddings : sequence
         n embeddings of one probe.
-    metric : {"symmetric", "cosine", "log_cosine", "jensen_shannon"}
+    metric : {"symmetric", "cosine", "log_cosine", "jensen_shannon", "gaussian_kl", "gaussian_js"}
         Which distance.
 
     Returns

@@ -163,6 +163,53 @@ def test_jensen_shannon_by_hand_and_in_a_matrix() -> None:
     assert d[0, 2] > d[0, 1]
 
 
+def gaussian_options(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Return kl and jsd as the published Task2Vec code has them, from variances; kl as a mean over filters."""
+    var_a, var_b = 1 / a, 1 / b
+
+    def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+        return 0.5 * (p / q - 1 + np.log(q) - np.log(p))
+
+    middle = (var_a + var_b) / 2
+    jsd = 0.5 * (kl(var_a, middle) + kl(var_b, middle))
+    return float(np.maximum(kl(var_a, var_b), kl(var_b, var_a)).mean()), float(jsd.mean())
+
+
+def test_gaussian_divergences_are_the_published_ones() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        a, b = rng.lognormal(sigma=2, size=(2, 7))
+        kl, jsd = gaussian_options(a, b)
+        assert distance.gaussian_kl(a, b) == pytest.approx(kl, rel=1e-9)
+        assert distance.gaussian_js(a, b) == pytest.approx(jsd, rel=1e-9)
+
+
+def test_gaussian_kl_agrees_with_sampling() -> None:
+    a, b = 2.0, 0.5  # precisions; the larger direction has the wide Gaussian in front
+    x = np.random.default_rng(0).normal(scale=1 / math.sqrt(b), size=400_000)
+    log_ratio = stats.norm.logpdf(x, scale=1 / math.sqrt(b)) - stats.norm.logpdf(x, scale=1 / math.sqrt(a))
+    error = log_ratio.std() / math.sqrt(len(x))
+    assert distance.gaussian_kl([a], [b]) == pytest.approx(log_ratio.mean(), abs=5 * error)
+    assert distance.gaussian_kl([a], [b]) == pytest.approx((4 - 1 - math.log(4)) / 2, rel=1e-12)
+    assert distance.gaussian_js([a], [b]) == pytest.approx(math.log(1.25) / 2, rel=1e-12)
+
+
+def test_gaussian_divergences_ignore_filter_scales_and_hear_task_scales() -> None:
+    rng = np.random.default_rng(1)
+    a, b, s = rng.lognormal(size=(3, 9))
+    for d in (distance.gaussian_kl, distance.gaussian_js):
+        assert d(s * a, s * b) == pytest.approx(d(a, b), rel=1e-9)
+        assert d(a, b) == pytest.approx(d(b, a), rel=1e-9)
+        assert d(a, a) == 0
+        assert d(100 * a, b) > 2 * d(a, b)
+        # a filter that only one of them uses would make it infinite, and is left out
+        assert d([*a, 1.0], [*b, 0.0]) == pytest.approx(d(a, b), rel=1e-9)
+        with pytest.raises(ValueError, match="no filter is positive in both"):
+            d([1.0, 0.0], [0.0, 1.0])
+    assert distance.gaussian_js([1e300], [1e-300]) == pytest.approx((math.log(1e300) - math.log(2)) / 2)
+    assert distance.matrix([a, b, s], "gaussian_kl")[0, 1] == distance.gaussian_kl(a, b)
+
+
 def points(n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(n, 3))
 
