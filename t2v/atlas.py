@@ -299,6 +299,27 @@ class Atlas:
             rows.append(row)
         return sorted(rows, key=lambda row: (-row["kendall"], row["method"]))
 
+    def pairs(self) -> list[dict[str, Any]]:
+        """Return one row a pair: target, source, errors with standard errors, D_ft, and what each predictor says."""
+        mean, spread, gains = self.errors.mean(2), self.standard_errors(), self.gains()
+        frozen, frozen_spread = self.frozen.mean(1), _standard_error(self.frozen)
+        rows = []
+        for t, target in enumerate(self.tasks):
+            for s, source in enumerate(self.tasks):
+                row = {
+                    "target": target,
+                    "source": source,
+                    "error": mean[t, s],
+                    "standard_error": spread[t, s],
+                }
+                row |= {
+                    "frozen_error": frozen[t],
+                    "frozen_standard_error": frozen_spread[t],
+                    "d_ft": gains[t, s],
+                }
+                rows.append(row | {name: p.values[t, s] for name, p in self.predictors.items()})
+        return rows
+
     def failed_experts(self) -> list[str]:
         """Return the tasks whose own expert serves them no better than the frozen probe: training went wrong."""
         own, frozen = np.diagonal(self.errors.mean(2)), self.frozen.mean(1)
@@ -385,6 +406,36 @@ def check(config: AtlasConfig) -> tuple[str, ...]:
         If a task or the library is unknown, a name occurs twice, or there are fewer than three tasks.
     """
     return _check_count(Library(config, None).names)
+
+
+def read_pairs(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str, Array]]:
+    """Read a table of :meth:`Atlas.pairs`.
+
+    Parameters
+    ----------
+    path : path
+        A ``pairs.csv``; it may have more columns of numbers.
+
+    Returns
+    -------
+    tasks : tuple of str
+        In the order of the arrays.
+    columns : dict of str to array
+        Column → ``(targets, sources)``; NaN where the cell is empty.
+
+    Raises
+    ------
+    ValueError
+        If the table does not hold every pair once, in order.
+    """
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    tasks = tuple(dict.fromkeys(row["target"] for row in rows))
+    if [(r["target"], r["source"]) for r in rows] != [(t, s) for t in tasks for s in tasks]:
+        raise ValueError(f"{path}: not every pair of its {len(tasks)} targets once, in order")
+    shape = (len(tasks), len(tasks))
+    numbers = [key for key in rows[0] if key not in ("target", "source")]
+    return tasks, {k: np.array([float(r[k] or "nan") for r in rows]).reshape(shape) for k in numbers}
 
 
 def merge(runs: Sequence[Atlas]) -> Atlas:
@@ -764,7 +815,7 @@ def _standard_error(errors: Array) -> Array:
 
 def _report(atlas: Atlas, out: Path) -> None:
     ranking = atlas.ranking()
-    write_text(out / "pairs.csv", _csv(_pairs(atlas)))
+    write_text(out / "pairs.csv", _csv(atlas.pairs()))
     write_text(out / "ranking.csv", _csv(ranking))
     report = {
         **atlas.config,
@@ -776,18 +827,6 @@ def _report(atlas: Atlas, out: Path) -> None:
     }
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     _draw(ranking[::-1], out / "ranking.png")
-
-
-def _pairs(atlas: Atlas) -> list[dict[str, Any]]:
-    mean, spread, gains = atlas.errors.mean(2), atlas.standard_errors(), atlas.gains()
-    frozen, frozen_spread = atlas.frozen.mean(1), _standard_error(atlas.frozen)
-    rows = []
-    for t, target in enumerate(atlas.tasks):
-        for s, source in enumerate(atlas.tasks):
-            row = {"target": target, "source": source, "error": mean[t, s], "standard_error": spread[t, s]}
-            row |= {"frozen_error": frozen[t], "frozen_standard_error": frozen_spread[t], "d_ft": gains[t, s]}
-            rows.append(row | {name: p.values[t, s] for name, p in atlas.predictors.items()})
-    return rows
 
 
 def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -262,6 +262,14 @@ def test_gains_errors_and_regrets(done: tuple[Path, atlas.Atlas]) -> None:
     row = next(r for r in rows if (r["target"], r["source"]) == ("standing", "slanted"))
     assert float(row["error"]) == pytest.approx(made.errors[1, 2].mean(), abs=1e-8)
     assert float(row["d_ft"]) == pytest.approx(made.gains()[1, 2], abs=1e-8)
+    names, columns = atlas.read_pairs(out / "pairs.csv")
+    assert names == made.tasks
+    assert columns["error"][1, 2] == pytest.approx(made.errors[1, 2].mean(), abs=1e-8)
+    assert np.allclose(columns["logme"], made.predictors["logme"].values, equal_nan=True)
+    (out / "half.csv").write_text("\n".join((out / "pairs.csv").read_text().splitlines()[:-1]))
+    with pytest.raises(ValueError, match=r"half.csv: not every pair of its 4 targets once"):
+        atlas.read_pairs(out / "half.csv")
+    (out / "half.csv").unlink()
     with (out / "ranking.csv").open() as file:
         kendall = [float(r["kendall"]) for r in csv.DictReader(file)]
     assert kendall == sorted(kendall, reverse=True)

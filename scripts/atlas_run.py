@@ -1,0 +1,171 @@
+"""Measure the transfer between 24 offline tasks with several seeds, and write the tables that chapter 10 reads.
+
+Usage: python scripts/atlas_run.py [--out book/runs/atlas] [--runs DIR] [--seeds 0 1 2] [--tasks …]
+
+For each seed it makes, or goes on with, the run ``python -m t2v atlas --seeds 1 --seed K --out DIR/seedK`` — other
+images, other embeddings, other experts, another draw of the shots — and writes
+
+- ``pairs-seedK.csv``: every pair's error and what each method says of it (:meth:`t2v.atlas.Atlas.pairs`); besides
+  ``source_to_trivial`` and ``source_to_canonical``, the two readings of d_sym(source, t0), and ``d_sym:STAGE``, the
+  symmetric distance in one stage of the probe;
+- ``tasks.csv``: of each task and seed, the classes, the norm of the embedding, the head's predictive entropy, and the
+  low-shot error from the frozen probe and from the task's own expert;
+- ``cuts.csv``: the low-shot error when the features are taken from inside the network, after each of its stages, for
+  the frozen probe and two experts a target;
+- ``config.json``: settings, date, machine, seconds of each step, experts that failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+# Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from t2v import atlas, distance, embedding, probes, tasks, transfer
+from t2v._files import write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def stage(layer: str) -> str:
+    """Return the part of an EfficientNet that a layer lies in: ``blocks.0.1.conv_pw.weight`` in ``blocks.0``."""
+    first, second, *_ = layer.split(".")
+    return f"{first}.{second}" if first == "blocks" else first
+
+
+def only(e: embedding.TaskEmbedding, part: str) -> embedding.TaskEmbedding:
+    """Return the embedding's values in one stage."""
+    layers = {name: e.values[where] for name, where in e.layers.items() if stage(name) == part}
+    stops = np.cumsum([len(v) for v in layers.values()]).tolist()
+    slices = {n: slice(stop - len(v), stop) for (n, v), stop in zip(layers.items(), stops, strict=True)}
+    return dataclasses.replace(e, values=np.concatenate(list(layers.values())), layers=slices)
+
+
+def pairs(made: atlas.Atlas) -> list[dict[str, Any]]:
+    """Return the rows of the run's pairs, with the distances that the chapter takes apart."""
+    assert made.canonical is not None
+    parts = list(dict.fromkeys(stage(name) for name in made.embeddings[0].layers))
+    staged = {part: [only(e, part) for e in made.embeddings] for part in parts}
+    place = {name: k for k, name in enumerate(made.tasks)}
+    rows = []
+    for row in made.pairs():
+        t, s = place[row["target"]], place[row["source"]]
+        source, target = made.embeddings[s], made.embeddings[t]
+        row["source_to_trivial"] = distance.symmetric(source, embedding.trivial(target))
+        row["source_to_canonical"] = distance.symmetric(source, made.canonical)
+        row |= {f"d_sym:{part}": distance.symmetric(es[s], es[t]) for part, es in staged.items()}
+        rows.append(row)
+    return rows
+
+
+def describe(made: atlas.Atlas, seed: int) -> list[dict[str, Any]]:
+    """Return one row a task."""
+    own, frozen = np.diagonal(made.errors.mean(2)), made.frozen.mean(1)
+    return [
+        {
+            **{"task": e.task, "family": tasks.family(e.task), "seed": seed},
+            **{"n_classes": e.metadata["n_classes"], "norm": e.norm, "entropy": e.metadata["entropy"]},
+            **{"frozen_error": frozen[k], "own_error": own[k]},
+        }
+        for k, e in enumerate(made.embeddings)
+    ]
+
+
+@torch.inference_mode()
+def staged_features(probe: probes.Probe, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    """Return the mean over the positions of what leaves each stage: ``(n, channels)`` a stage."""
+    model: Any = probe.model
+    found: dict[str, list[NDArray[np.float32]]] = {}
+
+    def keep(name: str) -> Any:
+        return lambda _m, _i, out: found.setdefault(name, []).append(out.mean((2, 3)).cpu().numpy())
+
+    inner = {f"blocks.{k}": block for k, block in enumerate(model.blocks)}
+    hooks = [block.register_forward_hook(keep(name)) for name, block in inner.items()]
+    last = probe.features(images)
+    for hook in hooks:
+        hook.remove()
+    return {**{name: np.concatenate(parts) for name, parts in found.items()}, "conv_head": last}
+
+
+def cuts(made: atlas.Atlas, folder: Path, config: atlas.AtlasConfig) -> list[dict[str, Any]]:
+    """Fit the low-shot head on every stage of the probe, of the nearest task's expert, and of the best expert."""
+    probe, rows = probes.load(config.probe), []
+    for t, target in enumerate(tqdm(made.tasks, desc="cuts", disable=None)):
+        task = tasks.load(target, size=config.size, train=config.train, test=config.test, seed=config.seed)
+        few = atlas.low_shot(task.train.labels, config.shots, config.seed)
+        nearest = made.tasks[int(np.nanargmin(made.predictors["d_sym"].values[t]))]
+        best = made.tasks[int(np.nanargmin(made.measured[t]))]
+        for which, source in (("frozen", ""), ("nearest", nearest), ("best", best)):
+            file = folder / "experts" / f"{source}.pt"
+            expert = transfer.load_expert(file, probe)[0] if source else probe
+            shots = staged_features(expert, task.train.images[few])
+            tests = staged_features(expert, task.test.images)
+            for part, features in shots.items():
+                head = embedding.fit_head(features, task.train.labels[few], task.n_classes)
+                guessed = head(torch.from_numpy(tests[part])).argmax(1).numpy()
+                error = float((guessed != task.test.labels).mean())
+                rows.append(
+                    {"target": target, "which": which, "source": source, "stage": part, "error": error}
+                )
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return CSV text; numbers with five digits, nothing for NaN."""
+
+    def cell(value: Any) -> str:
+        if isinstance(value, (float, np.floating)):
+            return "" if np.isnan(value) else f"{value:.5g}"
+        return str(value)
+
+    lines = [",".join(rows[0]), *(",".join(map(cell, row.values())) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "book" / "runs" / "atlas")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "atlas", help="kept and reused")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tasks", nargs="+", default=list(atlas.QUICK_TASKS))
+    args = parser.parse_args(arguments)
+    config = atlas.AtlasConfig.at("quick", seeds=1, tasks=tuple(args.tasks), device="cpu")
+    made, described = [], []
+    for seed in args.seeds:
+        of_seed = dataclasses.replace(config, seed=seed)
+        made.append(atlas.run(of_seed, args.runs / f"seed{seed}", progress=True))
+        write_text(args.out / f"pairs-seed{seed}.csv", table(pairs(made[-1])))
+        described += describe(made[-1], seed)
+    write_text(args.out / "tasks.csv", table(described))
+    first = dataclasses.replace(config, seed=args.seeds[0])
+    write_text(args.out / "cuts.csv", table(cuts(made[0], args.runs / f"seed{first.seed}", first)))
+    about = {
+        "command": f"python scripts/atlas_run.py --seeds {' '.join(map(str, args.seeds))}",
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {'GPU' if torch.cuda.is_available() else 'CPU'}",
+        **{"versions": made[0].config["versions"], "config": made[0].config["config"], "seeds": args.seeds},
+        "seconds": [{key: round(value, 1) for key, value in one.seconds.items()} for one in made],
+        "failed_experts": {str(k): one.failed_experts() for k, one in zip(args.seeds, made, strict=True)},
+    }
+    write_text(args.out / "config.json", json.dumps(about, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

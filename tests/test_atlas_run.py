@@ -1,0 +1,104 @@
+"""The committed atlas: its tables are whole and agree with each other, and the script that wrote them runs."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from t2v import atlas, distance, embedding
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = ROOT / "book" / "runs" / "atlas"
+STAGES = ("conv_stem", *(f"blocks.{k}" for k in range(7)), "conv_head")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("atlas_run", ROOT / "scripts" / "atlas_run.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_committed_run_is_complete() -> None:
+    about = json.loads((RUN / "config.json").read_text(encoding="utf-8"))
+    names, seeds = about["config"]["tasks"], about["seeds"]
+    assert len(names) >= 24
+    assert len(seeds) >= 3
+    described = read(RUN / "tasks.csv")
+    assert [(int(r["seed"]), r["task"]) for r in described] == [(s, t) for s in seeds for t in names]
+    for k, seed in enumerate(seeds):
+        tasks, columns = atlas.read_pairs(RUN / f"pairs-seed{seed}.csv")
+        assert list(tasks) == names
+        rows = [row for row in described if int(row["seed"]) == seed]
+        frozen = np.array([float(row["frozen_error"]) for row in rows])
+        own = np.array([float(row["own_error"]) for row in rows])
+        assert np.allclose(columns["frozen_error"], frozen[:, None], atol=1e-4)
+        assert np.allclose(np.diag(columns["error"]), own, atol=1e-4)
+        assert about["failed_experts"][str(seed)] == [
+            name for name, o, f in zip(names, own, frozen, strict=True) if o >= f > 0
+        ]
+        assert about["seconds"][k]["experts"] > about["seconds"][k]["embeddings"] > 0
+
+
+def test_the_committed_columns_agree_with_each_other() -> None:
+    about = json.loads((RUN / "config.json").read_text(encoding="utf-8"))
+    off = ~np.eye(len(about["config"]["tasks"]), dtype=bool)
+    for seed in about["seeds"]:
+        _, c = atlas.read_pairs(RUN / f"pairs-seed{seed}.csv")
+        for name, reference in (
+            ("task2vec", "source_to_trivial"),
+            ("task2vec_canonical", "source_to_canonical"),
+        ):
+            want = c["d_sym"] - about["config"]["alpha"] * c[reference]
+            assert np.allclose(c[name][off], want[off], atol=1e-4), name
+        assert np.allclose(c["d_sym"], c["d_sym"].T, equal_nan=True)
+        some = c["frozen_error"] > 0
+        gain = (c["error"] - c["frozen_error"])[some] / c["frozen_error"][some]
+        assert np.allclose(c["d_ft"][some], gain, atol=1e-3)
+        assert {f"d_sym:{part}" for part in STAGES} <= set(c)
+
+
+@pytest.mark.slow
+def test_the_script_writes_such_tables(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"size": 32, "train": 40, "test": 20, "shots": 4, "epochs": 1}
+    monkeypatch.setattr(atlas.AtlasConfig, "at", functools.partial(atlas.AtlasConfig.at, **small))
+    names = ("dice", "textures", "photo_blur")
+    out, runs = tmp_path / "tables", tmp_path / "runs"
+    script.main(["--tasks", *names, "--seeds", "3", "--out", str(out), "--runs", str(runs)])
+    tasks, columns = atlas.read_pairs(out / "pairs-seed3.csv")
+    made = atlas.load(runs / "seed3")
+    assert tasks == names
+    assert np.allclose(columns["error"], made.errors.mean(2), atol=1e-4)
+    dice, textures = made.embeddings[:2]
+    in_stem = [e.values[e.layers["conv_stem.weight"]] for e in (dice, textures)]
+    assert columns["d_sym:conv_stem"][0, 1] == pytest.approx(distance.symmetric(*in_stem), rel=1e-3)
+    want = distance.symmetric(textures, embedding.trivial(dice))
+    assert columns["source_to_trivial"][0, 1] == pytest.approx(want, rel=1e-3)
+    rows = read(out / "cuts.csv")
+    assert len(rows) == 3 * 3 * 8
+    errors = {(r["target"], r["which"], r["stage"]): float(r["error"]) for r in rows}
+    for t, name in enumerate(
+        names
+    ):  # the last cut is the run's own measurement; one image may lie on the boundary
+        assert errors[name, "frozen", "conv_head"] == pytest.approx(made.frozen[t].mean(), abs=0.051)
+        assert errors[name, "best", "conv_head"] == pytest.approx(np.nanmin(made.measured[t]), abs=0.051)
+    assert len({errors[names[0], "frozen", part] for part in STAGES[1:]}) > 1
+    described = read(out / "tasks.csv")
+    assert [(r["task"], r["seed"]) for r in described] == [(n, s) for s in "3" for n in names]
