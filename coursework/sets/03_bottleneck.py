@@ -115,8 +115,8 @@ assert np.isclose(lost_bits(same, np.array([0, 0, 0])), info.mutual_information(
 # %% tags=["hidden"]
 
 
-def _joint(rng, n=None):
-    n = n or int(rng.integers(5, 9))
+def _joint(rng):
+    n = int(rng.integers(5, 9))
     joint = rng.dirichlet(np.ones(4), size=n) * rng.uniform(0.05, 2, size=(n, 1))
     return joint / joint.sum()
 
@@ -184,6 +184,11 @@ assert tuple(cheapest_merger(same)) == (0, 1)
 # %% tags=["hidden"]
 
 
+def _uneven(rng):
+    joint = rng.dirichlet(np.full(6, 3.0), size=9) * np.exp(1.5 * rng.normal(size=(9, 1)))
+    return (joint / joint.sum(),)
+
+
 def _pair(loss):
     def search(joint):
         pairs = itertools.combinations(range(len(joint)), 2)
@@ -196,7 +201,7 @@ problem_4 = Problem(
     "3.4",
     20,
     cheapest_merger,
-    lambda rng: (_joint(rng, 9),),
+    _uneven,
     {
         "Weigh the divergence by the probability p(i) + p(j) of the pair: rare symbols are cheap to merge.": _pair(
             lambda a, b: info.mutual_information(np.stack([a, b]) / (a.sum() + b.sum()))
