@@ -144,7 +144,9 @@ def _embedding_options(parser: argparse.ArgumentParser) -> None:
         "--probe", default="efficientnet_lite0", metavar="NAME", help="default: efficientnet_lite0 (offline)"
     )
     parser.add_argument(
-        "--method", default="rademacher", help="rademacher, sample or exact (default: rademacher)"
+        "--method",
+        default="rademacher",
+        help="rademacher, sample, exact or variational (default: rademacher)",
     )
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels (default: 64)")
     parser.add_argument("--train", type=int, default=600, help="training images a task (default: 600)")

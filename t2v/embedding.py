@@ -26,11 +26,11 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 from torch import nn
 
-from t2v import fisher
+from t2v import fisher, precision
 from t2v.probes import Probe
 from t2v.tasks import Task
 
-Method = Literal["rademacher", "sample", "exact"]
+Method = Literal["rademacher", "sample", "exact", "variational"]
 Array = NDArray[np.float64]
 
 #: Share of the training images on which the head is fitted; the Fisher information is taken on the others.
@@ -254,6 +254,7 @@ def embed(
     device: str = "auto",
     l2: float = 1e-4,
     draws: int = 1,
+    beta: float = precision.BETA,
     batch_size: int = 64,
 ) -> TaskEmbedding:
     """Embed a task: fit a head on half of its training images, take the Fisher information on the other half.
@@ -264,9 +265,10 @@ def embed(
         Only its training images are used.
     probe : Probe
         The feature extractor.
-    method : {"rademacher", "sample", "exact"}
+    method : {"rademacher", "sample", "exact", "variational"}
         Expectation over the labels, see :func:`t2v.fisher.diagonal`: one backward pass (``"rademacher"``, ``"sample"``),
-        or one a class (``"exact"``).
+        or one a class (``"exact"``). ``"variational"`` trains the noise that each filter can bear, in four passes with
+        Rademacher draws, see :func:`t2v.precision.posterior`.
     max_samples : int, optional
         Use at most this many training images, chosen at random, class by class.
     seed : int
@@ -277,6 +279,8 @@ def embed(
         Regularisation of the head, see :func:`fit_head`.
     draws : int
         Monte Carlo draws a sample.
+    beta : float
+        Price of a nat of noise, for ``"variational"``.
     batch_size : int
         Images that go through the probe at once.
 
@@ -300,20 +304,10 @@ def embed(
     fit, rest = split(labels, FIT_SHARE, seed)
     head = fit_head(features[fit], labels[fit], len(task.classes), l2=l2)
     uncertainty = _judge(head, features[rest], labels[rest])
-    diagonal = fisher.diagonal(
-        probe.with_head(head.to(probe.device)),
-        probe.batches(images[rest], batch_size),
-        expectation=method,
-        pool="filter",
-        draws=draws,
-        seed=seed,
-        layers=[f"model.{name}" for name in probe.layers],
-    )
-    parts = {
-        name.removeprefix("model."): value.cpu().numpy().astype(float) for name, value in diagonal.items()
-    }
+    parts = _information(probe, head.to(probe.device), images[rest], method, draws, beta, seed, batch_size)
     metadata = {
         "method": method,
+        **({"beta": beta} if method == "variational" else {}),
         "draws": draws,
         "seed": seed,
         "l2": l2,
@@ -326,6 +320,30 @@ def embed(
     }
     layers = _slices(list(parts), [len(v) for v in parts.values()])
     return TaskEmbedding(np.concatenate(list(parts.values())), layers, task.name, probe.name, metadata)
+
+
+def _information(
+    probe: Probe,
+    head: nn.Linear,
+    images: NDArray[np.uint8],
+    method: Method,
+    draws: int,
+    beta: float,
+    seed: int,
+    batch_size: int,
+) -> dict[str, Array]:
+    """Return layer → Fisher information of each filter (nats²) of a probe that carries a head, by any method."""
+    model, batches = probe.with_head(head), probe.batches(images, batch_size)
+    layers = [f"model.{name}" for name in probe.layers]
+    if method == "variational":
+        found = precision.posterior(
+            model, batches, layers=layers, draws=draws, beta=beta, seed=seed
+        ).information
+    else:
+        found = fisher.diagonal(
+            model, batches, expectation=method, pool="filter", draws=draws, seed=seed, layers=layers
+        )
+    return {name.removeprefix("model."): value.cpu().numpy().astype(float) for name, value in found.items()}
 
 
 def _training_images(
@@ -405,17 +423,7 @@ def canonical(
     """
     if probe.classifier is None:
         raise ValueError(f"probe {probe.name!r} has no classifier of its own, so no canonical embedding")
-    diagonal = fisher.diagonal(
-        probe.with_head(probe.classifier),
-        probe.batches(images, batch_size),
-        expectation=method,
-        pool="filter",
-        seed=seed,
-        layers=[f"model.{name}" for name in probe.layers],
-    )
-    parts = {
-        name.removeprefix("model."): value.cpu().numpy().astype(float) for name, value in diagonal.items()
-    }
+    parts = _information(probe, probe.classifier, images, method, 1, precision.BETA, seed, batch_size)
     layers = _slices(list(parts), [len(v) for v in parts.values()])
     return TaskEmbedding(
         np.concatenate(list(parts.values())),

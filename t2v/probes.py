@@ -12,7 +12,7 @@ import difflib
 import importlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -111,10 +111,9 @@ class Probe:
         mean, std = (x.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
         return (x - mean) / std
 
-    def batches(self, images: NDArray[np.uint8], batch_size: int = 64) -> Iterator[Tensor]:
-        """Yield preprocessed batches."""
-        for start in range(0, len(images), batch_size):
-            yield self.preprocess(images[start : start + batch_size])
+    def batches(self, images: NDArray[np.uint8], batch_size: int = 64) -> Iterable[Tensor]:
+        """Return preprocessed batches, made one by one as they are asked for; one can go through them again."""
+        return _Batches(self, images, batch_size)
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Return the features of uint8 images.
@@ -166,6 +165,19 @@ class Probe:
     def with_head(self, head: nn.Module) -> nn.Module:
         """Return the classifier ``head(model(x))``; parameter names start with ``model.`` and ``head.``."""
         return nn.Sequential(OrderedDict(model=self.model, head=head))
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Batches of a probe's inputs: a list that does not stand in memory."""
+
+    probe: Probe
+    images: NDArray[np.uint8]
+    size: int
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for start in range(0, len(self.images), self.size):
+            yield self.probe.preprocess(self.images[start : start + self.size])
 
 
 def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: str = "cpu") -> Probe:

@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from t2v import embedding, fisher, probes, tasks
+from t2v import embedding, fisher, precision, probes, tasks
 from t2v.embedding import TaskEmbedding
 
 
@@ -121,6 +121,28 @@ def test_monte_carlo_embeddings_approach_the_exact_one(tiny: probes.Probe) -> No
     for method in ("rademacher", "sample"):
         estimate = embedding.embed(task, tiny, method=method, draws=200).values
         assert np.abs(estimate - exact).sum() / exact.sum() < 0.15, method
+
+
+def test_variational_embedding_is_the_precision_above_the_priors(tiny: probes.Probe) -> None:
+    task = toy_task()
+    before = {k: v.clone() for k, v in tiny.model.state_dict().items()}
+    one, two = (embedding.embed(task, tiny, method="variational", seed=1, batch_size=10) for _ in range(2))
+    assert np.array_equal(one.values, two.values)
+    assert all(torch.equal(v, before[k]) for k, v in tiny.model.state_dict().items())
+    assert not any(p.requires_grad for p in tiny.model.parameters())
+    fit, rest = embedding.split(task.train.labels, 0.5, 1)
+    features = tiny.features(task.train.images)
+    model = tiny.with_head(embedding.fit_head(features[fit], task.train.labels[fit], 3))
+    batches = list(tiny.batches(task.train.images[rest], 10))
+    names = [f"model.{name}" for name in tiny.layers]
+    found = precision.posterior(model, batches, layers=names, seed=1)
+    want = [precision.BETA * (v - found.prior[n]) for n, v in found.precision.items()]
+    assert np.allclose(one.values, torch.cat(want).numpy(), rtol=1e-3, atol=1e-7)
+    exact = embedding.embed(task, tiny, method="exact", seed=1).values  # nats² both, so the ratio is near 1
+    assert one.values.sum() / exact.sum() == pytest.approx(1, abs=0.3)
+    assert one.metadata["beta"] == precision.BETA
+    assert "beta" not in embedding.embed(task, tiny).metadata
+    assert embedding.canonical(tiny, task.train.images[:8], method="variational").values.size == 20
 
 
 def test_same_seed_same_numbers_and_labels_may_be_renamed(tiny: probes.Probe) -> None:
