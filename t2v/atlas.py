@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ from t2v._files import atomically, file_name, read_arrays, write_arrays, write_t
 from t2v._hierarchies import GROUPS
 from t2v._library import Library
 from t2v.comparison import Intervals, Kind, bootstrap
-from t2v.embedding import TaskEmbedding, canonical, embed, fit_head, trivial
+from t2v.embedding import Method, TaskEmbedding, canonical, embed, fit_head, trivial
 from t2v.probes import Probe
 from t2v.probes import load as load_probe
 from t2v.tasks import Task
@@ -155,7 +155,7 @@ class AtlasConfig:
     seeds: int = 3
     epochs: int = 4
     lr: float = 1e-3
-    method: Literal["rademacher", "sample", "exact"] = "rademacher"
+    method: Method = "rademacher"
     alpha: float = 0.15
     seed: int = 0
     device: str = "auto"
@@ -170,8 +170,8 @@ class AtlasConfig:
                 raise ValueError(f"{name}: {value!r} is not an integer of at least {low}")
         if not 0 <= self.alpha < float("inf"):
             raise ValueError(f"alpha: {self.alpha} is not a finite number ≥ 0")
-        if self.method not in ("rademacher", "sample", "exact"):
-            raise ValueError(f"method: {self.method!r} is unknown; accepted: rademacher, sample, exact")
+        if self.method not in get_args(Method):
+            raise ValueError(f"method: {self.method!r} is unknown; accepted: {', '.join(get_args(Method))}")
         twice = sorted({name for name in self.tasks if self.tasks.count(name) > 1})
         if twice:
             raise ValueError(f"tasks: {', '.join(twice)} given more than once")
