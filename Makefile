@@ -4,6 +4,7 @@
 #   make test   lint, types, unit tests, chapters and the site in a real browser
 #   make lab    JupyterLab on the chapters
 #   make rank   rank six tasks as starting points for lower-case Greek
+#   make coursework   problem sets for students, for lecturers and for nbgrader, in _build/coursework
 #   make lint   ruff and mypy only
 
 SHELL := /bin/bash
@@ -13,7 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SITE := _build/html
 WORKERS ?= 2
-CHECKED := t2v tests scripts benchmarks book
+CHECKED := t2v tests scripts benchmarks book coursework
 
 # One thread a test process, and idle threads sleep instead of spinning: with several processes the spinning costs minutes.
 export OMP_WAIT_POLICY := PASSIVE
@@ -23,7 +24,7 @@ export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
 BUILD := rm -rf $(SITE) && $(BIN)/jupyter-book build . --all -n -W --keep-going
 
-.PHONY: help install book html test lint lab rank clean
+.PHONY: help install book html test lint lab rank coursework clean
 .DEFAULT_GOAL := help
 
 help:
@@ -59,6 +60,9 @@ lab: $(STAMP)
 rank: $(STAMP)
 	$(BIN)/python -m t2v rank --target greek_lower \
 	  --sources latin_lower cyrillic_lower hebrew arabic math_operators mnist
+
+coursework: $(STAMP)
+	$(BIN)/python -m coursework build
 
 clean:
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -44,7 +44,11 @@ def notebook(name: str) -> NotebookNode:
 def strip(cell: NotebookNode) -> str:
     """Return a cell's text without its solutions: a stub that says which answer is missing takes their place."""
     answer = f"your answer to problem {cell.metadata['problem']}".removesuffix(" to problem ")
-    stub = rf'\1raise NotImplementedError("{answer}")' if cell.cell_type == "code" else rf"*{answer.capitalize()}*"
+    stub = (
+        rf'\1raise NotImplementedError("{answer}")'
+        if cell.cell_type == "code"
+        else rf"*{answer.capitalize()}*"
+    )
     return REGION.sub(stub, cell.source)
 
 
@@ -96,7 +100,9 @@ def for_nbgrader(name: str) -> NotebookNode:
             cell = nbformat.v4.new_code_cell(_hidden_test(problem), metadata=dict(cell.metadata))
             cell.metadata["nbgrader"] = _role(problem, "check", grade=True, locked=True)
         elif problem is not None and REGION.search(cell.source):
-            cell.metadata["nbgrader"] = _role(problem, "answer", grade=isinstance(problem, Written), solution=True)
+            cell.metadata["nbgrader"] = _role(
+                problem, "answer", grade=isinstance(problem, Written), solution=True
+            )
         cells.append(cell)
     return _clean(cells)
 

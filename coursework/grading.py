@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -44,16 +45,16 @@ class Report:
 
     @property
     def points(self) -> float:
-        """The points that the computer gave."""
+        """Points that the computer gave."""
         return sum(score.points or 0 for score in self.scores.values())
 
     @property
     def out_of(self) -> int:
-        """The points that the computer could give."""
+        """Points that the computer could give."""
         return sum(score.out_of for score in self.scores.values() if score.points is not None)
 
     def feedback(self) -> str:
-        """The report for the student, in Markdown."""
+        """Return the report for the student, in Markdown."""
         lines = [f"# {self.student}: {self.points:g} of {self.out_of} points", ""]
         for number, score in self.scores.items():
             points = "–" if score.points is None else f"{score.points:g}"
@@ -183,10 +184,8 @@ def _run_worker(folder: Path, timeout: float) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
     if hasattr(os, "killpg"):  # its children too, where the system has process groups
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     process.wait()
 
 
@@ -214,9 +213,14 @@ def find(submissions: Path, name: str) -> dict[str, Path]:
     if submissions.is_file():
         return {submissions.stem: submissions}
     files = {path.stem: path for path in sorted(submissions.glob("*.ipynb"))}
-    files |= {path.relative_to(submissions).parts[0]: path for path in sorted(submissions.glob(f"*/**/{name}.ipynb"))}
+    files |= {
+        path.relative_to(submissions).parts[0]: path
+        for path in sorted(submissions.glob(f"*/**/{name}.ipynb"))
+    }
     if not files:
-        raise ValueError(f"submissions: no notebook in {submissions}; STUDENT.ipynb or STUDENT/{name}.ipynb are read")
+        raise ValueError(
+            f"submissions: no notebook in {submissions}; STUDENT.ipynb or STUDENT/{name}.ipynb are read"
+        )
     return files
 
 
@@ -232,7 +236,9 @@ def grade_all(name: str, submissions: Path, out: Path, *, jobs: int = 1, **optio
         table.writerow(["student", *problem_set.problems, "points", "out_of", "remarks"])
         for report in reports:
             points = ["" if s.points is None else f"{s.points:g}" for s in report.scores.values()]
-            table.writerow([report.student, *points, f"{report.points:g}", report.out_of, len(report.remarks)])
+            table.writerow(
+                [report.student, *points, f"{report.points:g}", report.out_of, len(report.remarks)]
+            )
             (out / "feedback" / f"{report.student}.md").write_text(report.feedback(), encoding="utf-8")
     return reports
 
@@ -244,7 +250,11 @@ def verify(problem_set: ProblemSet, *, seed: int = 0) -> list[str]:
         arguments = exercises.hidden(problem.exercise, seed=seed)
         for expected, function in [("Correct.", problem.answer), *problem.mistakes.items()]:
             given = exercises.answers(function, arguments)
-            got = given if isinstance(given, str) else exercises.compare(problem.exercise, arguments, given).message
+            got = (
+                given
+                if isinstance(given, str)
+                else exercises.compare(problem.exercise, arguments, given).message
+            )
             if got != expected:
                 wrong.append(f"{number}: expected {expected!r}, got {got!r}")
     return wrong

@@ -13,6 +13,7 @@ import re
 import sys
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,13 @@ def main(folder: Path) -> None:
     module = types.ModuleType("submission")
     sys.modules["submission"] = module
     module.__dict__["display"] = lambda *_, **__: None
-    steps: list[tuple[str, Callable[[], str]]] = [
-        (f"cell {i}", lambda i=i, code=code: run_cell(i, code, module)) for i, code in job["cells"]
-    ]
-    steps += [
-        (f"problem {number}", lambda number=number, name=name: answer(folder, number, name, module))
-        for number, name in job["problems"].items()
-    ]
+    steps: dict[str, Callable[[], str]] = {
+        f"cell {i}": partial(run_cell, i, code, module) for i, code in job["cells"]
+    }
+    for number, name in job["problems"].items():
+        steps[f"problem {number}"] = partial(answer, folder, number, name, module)
     with (folder / "journal.jsonl").open("w", encoding="utf-8") as journal, open(os.devnull, "w") as devnull:
-        for step, run in steps:
+        for step, run in steps.items():
             if step in job["skip"]:
                 continue
             print(json.dumps({"start": step}), file=journal, flush=True)
@@ -80,7 +79,10 @@ def answer(folder: Path, number: str, name: str, module: types.ModuleType) -> st
 
 def save(path: Path, rows: list[Any]) -> None:
     """Save lists of arrays, strings or numbers, without pickle."""
-    np.savez(path, **{f"{i}_{j}": np.asarray(value) for i, row in enumerate(rows) for j, value in enumerate(row)})
+    arrays: dict[str, Any] = {
+        f"{i}_{j}": np.asarray(value) for i, row in enumerate(rows) for j, value in enumerate(row)
+    }
+    np.savez(path, **arrays)
 
 
 def read(path: Path) -> list[tuple[Any, ...]]:

@@ -149,7 +149,9 @@ problem_3 = Problem(
         "Round up: words that are rounded down or to the nearest bit need not be decodable.": lambda p: float(
             p @ np.round(-np.log2(p)) - info.entropy(p)
         ),
-        "Word lengths come from logarithms to base 2.": lambda p: float(p @ np.ceil(-np.log(p)) - info.entropy(p)),
+        "Word lengths come from logarithms to base 2.": lambda p: float(
+            p @ np.ceil(-np.log(p)) - info.entropy(p)
+        ),
         "The length is in bits, and your entropy in nats.": lambda p: float(
             p @ np.ceil(-np.log2(p)) - info.entropy(p, base=np.e)
         ),
@@ -198,14 +200,15 @@ problem_4 = Problem(
     _sharp_joint,
     {
         "That is the loosened form, (H − 1)/log k: solve the equation itself.": lambda j: (
-            info.conditional_entropy(j) - 1
-        )
-        / np.log2(len(j)),
+            (info.conditional_entropy(j) - 1) / np.log2(len(j))
+        ),
         "A wrong guess leaves k − 1 values, not k.": lambda j: _fano(info.conditional_entropy(j), len(j) + 1),
         "That guesses Y from X: X is on axis 0, and H(X|Y) is asked for.": lambda j: _fano(
             info.conditional_entropy(j.T), len(j)
         ),
-        "H(X) is what is open before Y is seen: use H(X|Y).": lambda j: _fano(info.entropy(j.sum(axis=1)), len(j)),
+        "H(X) is what is open before Y is seen: use H(X|Y).": lambda j: _fano(
+            info.entropy(j.sum(axis=1)), len(j)
+        ),
         "That is the error of the best guess; Fano's bound lies below it.": lambda j: 1 - j.max(axis=0).sum(),
     },
 )
@@ -248,11 +251,15 @@ problem_5 = Problem(
     lambda rng: (int(rng.integers(3, 9)), int(rng.integers(3, 9)), int(rng.integers(100, 2000))),
     {
         "That is in nats: divide by log 2.": lambda r, c, n: (r - 1) * (c - 1) / (2 * n),
-        "A factor 2: it is 2n times the estimate that is χ².": lambda r, c, n: (r - 1) * (c - 1) / (n * np.log(2)),
+        "A factor 2: it is 2n times the estimate that is χ².": lambda r, c, n: (
+            (r - 1) * (c - 1) / (n * np.log(2))
+        ),
         "Not all cells are free, given the margins: count (r − 1)(c − 1).": lambda r, c, n: (
             (r * c - 1) / (2 * n * np.log(2))
         ),
-        "Multiply by log 2? One nat is 1/log 2 bits.": lambda r, c, n: (r - 1) * (c - 1) / (2 * n) * np.log(2),
+        "Multiply by log 2? One nat is 1/log 2 bits.": lambda r, c, n: (
+            (r - 1) * (c - 1) / (2 * n) * np.log(2)
+        ),
     },
 )
 

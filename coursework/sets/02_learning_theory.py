@@ -9,7 +9,7 @@
 import math
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.stats import beta
 
 from t2v import bounds
 
@@ -34,7 +34,11 @@ def validation_size(k, epsilon, delta):
 # A first check: a thousand networks cost few more images than ten, and the package's margin agrees.
 assert validation_size(1000, 0.02, 0.05) < 2 * validation_size(10, 0.02, 0.05)
 n = validation_size(10, 0.02, 0.05)
-assert bounds.pac(math.log(10), 0.05, n, "two_sided") <= 0.02 < bounds.pac(math.log(10), 0.05, n - 1, "two_sided")
+assert (
+    bounds.pac(math.log(10), 0.05, n, "two_sided")
+    <= 0.02
+    < bounds.pac(math.log(10), 0.05, n - 1, "two_sided")
+)
 
 # %% tags=["hidden"]
 from coursework import Problem, Written
@@ -45,11 +49,15 @@ problem_1 = Problem(
     validation_size,
     lambda rng: (int(rng.integers(3, 500)), float(rng.uniform(0.01, 0.1)), float(rng.uniform(0.01, 0.2))),
     {
-        "Above or below: two events for each network, so 2k/δ.": lambda k, e, d: math.ceil(math.log(k / d) / (2 * e**2)),
+        "Above or below: two events for each network, so 2k/δ.": lambda k, e, d: math.ceil(
+            math.log(k / d) / (2 * e**2)
+        ),
         "The chosen network depends on the validation set: the bound must hold for all k at once.": lambda k, e, d: (
             math.ceil(math.log(2 / d) / (2 * e**2))
         ),
-        "Round up: one image fewer does not suffice.": lambda k, e, d: math.floor(math.log(2 * k / d) / (2 * e**2)),
+        "Round up: one image fewer does not suffice.": lambda k, e, d: math.floor(
+            math.log(2 * k / d) / (2 * e**2)
+        ),
         "A whole number of images: round up.": lambda k, e, d: math.log(2 * k / d) / (2 * e**2),
         "The margin enters as 2ε²; the 2 is missing.": lambda k, e, d: math.ceil(math.log(2 * k / d) / e**2),
         "The union bound adds failures: log(2k/δ), not k log(2/δ).": lambda k, e, d: math.ceil(
@@ -87,15 +95,17 @@ problem_2 = Problem(
     upper_risk,
     lambda rng: (int(rng.integers(1, 30)), int(rng.integers(40, 300)), float(rng.uniform(0.02, 0.2))),
     {
-        "Only one side is asked for: all of δ belongs to it.": lambda k, m, d: float(beta.ppf(1 - d / 2, k + 1, m - k)),
+        "Only one side is asked for: all of δ belongs to it.": lambda k, m, d: float(
+            beta.ppf(1 - d / 2, k + 1, m - k)
+        ),
         "That is Hoeffding's bound, which does not know how few the errors are.": lambda k, m, d: (
             k / m + math.sqrt(math.log(1 / d) / (2 * m))
         ),
         "“At most `errors`” includes the number itself: you are one error short.": lambda k, m, d: float(
             beta.ppf(1 - d, k, m - k + 1)
         ),
-        "That is the lower end: the risk under which so *many* errors are not yet surprising.": lambda k, m, d: float(
-            beta.ppf(d, k, m - k + 1)
+        "That is the lower end: the risk under which so *many* errors are not yet surprising.": lambda k, m, d: (
+            float(beta.ppf(d, k, m - k + 1))
         ),
         "That is the normal approximation; few errors are far from normal.": lambda k, m, d: (
             k / m + 1.6448536269514722 * math.sqrt(k / m * (1 - k / m) / m)
@@ -125,21 +135,26 @@ def labelling_bits(n, d):
 # A first check: up to d points all labellings are there; intervals have d = 2 and label n points in 1 + n(n+1)/2 ways.
 assert np.isclose(labelling_bits(5, 5), 5)
 assert np.isclose(labelling_bits(100, 2), math.log2(1 + 100 * 101 / 2))
+assert 200 < labelling_bits(10_000, 20) < 210
 
 # %% tags=["hidden"]
 problem_3 = Problem(
     "2.3",
     20,
     labelling_bits,
-    lambda rng: (int(rng.integers(30, 10_000)), int(rng.integers(2, 25))),
+    lambda rng: (int(rng.integers(12, 40)), int(rng.integers(2, 5))),
     {
         "The sum runs to d, d included.": lambda n, d: math.log2(sum(math.comb(n, i) for i in range(d))),
         "That is in nats: take the logarithm to base 2.": lambda n, d: math.log(2) * labelling_bits(n, d),
         "The sum starts at i = 0: the labelling without a positive point.": lambda n, d: math.log2(
             sum(math.comb(n, i) for i in range(1, d + 1))
         ),
-        "That is the convenient bound (en/d)^d; the sum itself is asked for.": lambda n, d: d * math.log2(math.e * n / d),
-        "All labellings are n bits, and only a class that shatters the points has them.": lambda n, d: float(n),
+        "That is the convenient bound (en/d)^d; the sum itself is asked for.": lambda n, d: (
+            d * math.log2(math.e * n / d)
+        ),
+        "All labellings are n bits, and only a class that shatters the points has them.": lambda n, d: float(
+            n
+        ),
     },
     tolerance=1e-9,
 )
@@ -185,12 +200,18 @@ problem_4 = Problem(
         "A replaced label is right in 1/k of the cases: the network errs on (k − 1)/k of them, not on all.": (
             lambda e, s, k: (e - s) / (1 - s)
         ),
-        "Only the share 1 − s of the labels tells the true error: divide by it.": lambda e, s, k: e - s * (k - 1) / k,
-        "That is for labels that are replaced by *another* class.": lambda e, s, k: (e - s) / (1 - s * k / (k - 1)),
+        "Only the share 1 − s of the labels tells the true error: divide by it.": lambda e, s, k: (
+            e - s * (k - 1) / k
+        ),
+        "That is for labels that are replaced by *another* class.": lambda e, s, k: (
+            (e - s) / (1 - s * k / (k - 1))
+        ),
         "That is the way from the true error to the observed one; solve for the true one.": lambda e, s, k: (
             (1 - s) * e + s * (k - 1) / k
         ),
-        "A random label is *wrong* in (k − 1)/k of the cases, and right in 1/k.": lambda e, s, k: (e - s / k) / (1 - s),
+        "A random label is *wrong* in (k − 1)/k of the cases, and right in 1/k.": lambda e, s, k: (
+            (e - s / k) / (1 - s)
+        ),
     },
 )
 

@@ -212,9 +212,13 @@ problem_4 = Problem(
         "That compares rows of p(x,y): divide by p(x) before you compare.": _pair(
             lambda a, b: float(np.linalg.norm(a - b))
         ),
-        "That merges the two rarest symbols, whatever they say of Y.": _pair(lambda a, b: float(a.sum() + b.sum())),
+        "That merges the two rarest symbols, whatever they say of Y.": _pair(
+            lambda a, b: float(a.sum() + b.sum())
+        ),
         "That is the dearest merger; the one that loses least is asked for.": _pair(
-            lambda a, b: -(a.sum() + b.sum()) * info.mutual_information(np.stack([a, b]) / (a.sum() + b.sum()))
+            lambda a, b: (
+                -(a.sum() + b.sum()) * info.mutual_information(np.stack([a, b]) / (a.sum() + b.sum()))
+            )
         ),
         "Count from 0, as Python does.": lambda j: tuple(i + 1 for i in cheapest_merger(j)),
         "The smaller index first.": lambda j: tuple(cheapest_merger(j)[::-1]),

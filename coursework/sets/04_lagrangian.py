@@ -30,7 +30,9 @@ def rate(noise_var, prior_var):
 # %%
 # A first check: the mean over many x of the package's divergence; with v = 1 + s² it is the channel's information.
 x = torch.randn(200_000, 1, generator=torch.Generator().manual_seed(0))
-kl = variational.kl_normal(x, torch.full_like(x, np.log(0.5)), torch.zeros_like(x), torch.full_like(x, np.log(2.0)))
+kl = variational.kl_normal(
+    x, torch.full_like(x, np.log(0.5)), torch.zeros_like(x), torch.full_like(x, np.log(2.0))
+)
 assert np.isclose(rate(0.5, 2.0), float(kl.mean()), atol=0.01)
 assert np.isclose(rate(0.25, 1.25), 0.5 * np.log(1 + 1 / 0.25))
 
@@ -43,7 +45,9 @@ problem_1 = Problem(
     rate,
     lambda rng: (float(rng.uniform(0.1, 2)), float(rng.uniform(0.5, 3))),
     {
-        "The mean moves with x: E x² = 1 belongs into the first term.": lambda s, v: 0.5 * (s / v - 1 + np.log(v / s)),
+        "The mean moves with x: E x² = 1 belongs into the first term.": lambda s, v: (
+            0.5 * (s / v - 1 + np.log(v / s))
+        ),
         "The factor ½ is missing.": lambda s, v: 2 * rate(s, v),
         "That is in bits.": lambda s, v: rate(s, v) / np.log(2),
         "That is I(T;X), which R equals for the best prior only.": lambda s, v: 0.5 * np.log(1 + 1 / s),

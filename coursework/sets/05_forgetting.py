@@ -104,7 +104,9 @@ problem_2 = Problem(
         "That is the capacity, which only a Gaussian X reaches.": lambda a, v: 0.5 * np.log2(1 + a**2 / v),
         "That is in nats.": lambda a, v: np.log(2) * antipodal_bits(a, v),
         "That is what the sign of T tells: its size tells how sure the sign is.": _cut,
-        "noise_var is the variance: take its root for the standard deviation.": lambda a, v: antipodal_bits(a, v**2),
+        "noise_var is the variance: take its root for the standard deviation.": lambda a, v: antipodal_bits(
+            a, v**2
+        ),
         "That is H(X|T), what stays open.": lambda a, v: 1 - antipodal_bits(a, v),
     },
     tolerance=1e-5,
@@ -143,7 +145,9 @@ problem_3 = Problem(
         "That is the variance: take the root.": lambda p, n: spread(p, n) ** 2,
         "The mean of n independent surprises spreads as 1/√n.": lambda p, n: spread(p, 1),
         "The root of n, not n: variances add up.": lambda p, n: spread(p, 1) / n,
-        "Divide by n: the surprise of a sequence grows as n, its spread as √n.": lambda p, n: spread(p, 1) * np.sqrt(n),
+        "Divide by n: the surprise of a sequence grows as n, its spread as √n.": lambda p, n: (
+            spread(p, 1) * np.sqrt(n)
+        ),
         "That is in nats.": lambda p, n: np.log(2) * spread(p, n),
         "Symbols occur with the probability p: the mean over symbols is weighted.": lambda p, n: float(
             np.log2(p).std() / np.sqrt(n)
@@ -192,7 +196,9 @@ problem_4 = Problem(
         "Where even I = 0 is too much, return 0.": lambda e, d, m: float(
             np.log2(max((2 * m * e**2 - np.log(1 / d)) / np.log(2), 1e-300))
         ),
-        "δ is missing: log(1/δ) is taken off.": lambda e, d, m: float(np.log2(max(2 * m * e**2 / np.log(2), 1))),
+        "δ is missing: log(1/δ) is taken off.": lambda e, d, m: float(
+            np.log2(max(2 * m * e**2 / np.log(2), 1))
+        ),
     },
 )
 
@@ -228,7 +234,9 @@ problem_5 = Problem(
         "That is the training accuracy: take the true one, ½, off.": lambda n: coin_gap(n) + 0.5,
         "That counts samples: divide by n.": lambda n: n * coin_gap(n),
         "That is the limit for large n; n coins are few.": lambda n: 1 / np.sqrt(2 * np.pi * n),
-        "That is the standard deviation of the share; the mean deviation is asked for.": lambda n: 0.5 / np.sqrt(n),
+        "That is the standard deviation of the share; the mean deviation is asked for.": lambda n: (
+            0.5 / np.sqrt(n)
+        ),
     },
 )
 

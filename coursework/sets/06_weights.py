@@ -50,11 +50,11 @@ problem_1 = Problem(
     {
         "Tosses share their coin: their bits about it do not add up.": lambda b, p, m: m * coin_bits(b, p, 1),
         "That is in nats.": lambda b, p, m: np.log(2) * coin_bits(b, p, m),
-        "The coins occur with the probabilities of the prior, which need not be equal.": lambda b, p, m: coin_bits(
-            b, np.full(len(b), 1 / len(b)), m
+        "The coins occur with the probabilities of the prior, which need not be equal.": lambda b, p, m: (
+            coin_bits(b, np.full(len(b), 1 / len(b)), m)
         ),
-        "That is the entropy of the number of heads: take off what the coin leaves open.": lambda b, p, m: info.entropy(
-            p @ binom.pmf(np.arange(m + 1), m, b[:, None])
+        "That is the entropy of the number of heads: take off what the coin leaves open.": lambda b, p, m: (
+            info.entropy(p @ binom.pmf(np.arange(m + 1), m, b[:, None]))
         ),
         "That is H(θ), the most that any number of tosses could tell.": lambda b, p, m: info.entropy(p),
         "The number of heads is one of 0, …, m: m + 1 values.": lambda b, p, m: _without_last(b, p, m),
@@ -223,15 +223,20 @@ problem_4 = Problem(
     layered_kl,
     _layers,
     {
-        "That is one prior for all: every layer has its own.": lambda m, v, i: layered_kl(m, v, np.zeros_like(i)),
+        "That is one prior for all: every layer has its own.": lambda m, v, i: layered_kl(
+            m, v, np.zeros_like(i)
+        ),
         "λ² is the mean of μ² + σ², not of μ² alone.": lambda m, v, i: float(
             0.5 * sum(np.sum(i == k) * np.log((m[i == k] ** 2).mean()) for k in np.unique(i)) - 0.5 * v.sum()
         ),
         "A layer counts with the number of its weights k_l.": lambda m, v, i: float(
-            0.5 * sum(np.log((m[i == k] ** 2 + np.exp(v[i == k])).mean()) for k in np.unique(i)) - 0.5 * v.sum()
+            0.5 * sum(np.log((m[i == k] ** 2 + np.exp(v[i == k])).mean()) for k in np.unique(i))
+            - 0.5 * v.sum()
         ),
         "That is in bits.": lambda m, v, i: layered_kl(m, v, i) / np.log(2),
-        "That is the mean over the weights; the divergence is a sum.": lambda m, v, i: layered_kl(m, v, i) / len(m),
+        "That is the mean over the weights; the divergence is a sum.": lambda m, v, i: (
+            layered_kl(m, v, i) / len(m)
+        ),
         "The factor ½ is missing.": lambda m, v, i: 2 * layered_kl(m, v, i),
         "That is for priors of variance 1, not for the best ones.": lambda m, v, i: float(
             0.5 * (np.exp(v) + m**2 - 1 - v).sum()

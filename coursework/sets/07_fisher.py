@@ -106,8 +106,8 @@ problem_2 = Problem(
     kronecker,
     lambda rng: (rng.normal(size=(10, 3)) + 0.5, rng.normal(size=(10, 4))),
     {
-        "The order: for weights that are flattened row by row, the output's factor comes first.": lambda a, g: np.kron(
-            a.T @ a / len(a), g.T @ g / len(g)
+        "The order: for weights that are flattened row by row, the output's factor comes first.": lambda a, g: (
+            np.kron(a.T @ a / len(a), g.T @ g / len(g))
         ),
         "Each factor is a mean: divide both by n.": lambda a, g: np.kron(g.T @ g, a.T @ a / len(a)),
         "Each factor is a mean: divide both by n, not none.": lambda a, g: np.kron(g.T @ g, a.T @ a),
@@ -115,7 +115,8 @@ problem_2 = Problem(
             np.einsum("no,ni,np,nj->oipj", g, a, g, a).reshape(12, 12) / len(a)
         ),
         "Second moments, not covariances: do not take the mean off.": lambda a, g: np.kron(
-            g.T @ g / len(g) - np.outer(g.mean(0), g.mean(0)), a.T @ a / len(a) - np.outer(a.mean(0), a.mean(0))
+            g.T @ g / len(g) - np.outer(g.mean(0), g.mean(0)),
+            a.T @ a / len(a) - np.outer(a.mean(0), a.mean(0)),
         ),
         "The mean of the squares, not the square of the mean.": lambda a, g: np.kron(
             np.outer(g.mean(0), g.mean(0)), np.outer(a.mean(0), a.mean(0))
@@ -163,7 +164,9 @@ problem_3 = Problem(
         "The small matrix has n eigenvalues already: k − n are left, not k.": lambda s, d: float(
             np.linalg.slogdet(s @ s.T / len(s) + d * np.eye(len(s)))[1] + s.shape[1] * np.log(d)
         ),
-        "That is log|F/λ + I|.": lambda s, d: float(np.linalg.slogdet(s @ s.T / len(s) / d + np.eye(len(s)))[1]),
+        "That is log|F/λ + I|.": lambda s, d: float(
+            np.linalg.slogdet(s @ s.T / len(s) / d + np.eye(len(s)))[1]
+        ),
         "That is in bits.": lambda s, d: damped_logdet(s, d) / np.log(2),
     },
 )
@@ -211,10 +214,15 @@ problem_4 = Problem(
             (p @ g**4 - (p @ g**2) ** 2) / (p @ g**2)
         ),
         "Divide by the mean.": lambda p, g: np.sqrt(p @ g**4 - (p @ g**2) ** 2),
-        "The labels are drawn from p: classes do not count alike.": lambda p, g: (g**2).std(axis=0)
-        / (g**2).mean(axis=0),
-        "Take the squared mean off: that is the root of the second moment.": lambda p, g: np.sqrt(p @ g**4) / (p @ g**2),
-        "That is the noise of the gradient; the noise of its square is asked for.": lambda p, g: np.sqrt(p @ g**2),
+        "The labels are drawn from p: classes do not count alike.": lambda p, g: (
+            (g**2).std(axis=0) / (g**2).mean(axis=0)
+        ),
+        "Take the squared mean off: that is the root of the second moment.": lambda p, g: (
+            np.sqrt(p @ g**4) / (p @ g**2)
+        ),
+        "That is the noise of the gradient; the noise of its square is asked for.": lambda p, g: np.sqrt(
+            p @ g**2
+        ),
     },
 )
 

@@ -93,9 +93,11 @@ problem_2 = Problem(
     {
         "The sum is asked for, not the mean.": lambda f, w: (f * w**2).mean(axis=(1, 2, 3)),
         "That is one value for each *input* channel: a filter is an output channel, axis 0.": lambda f, w: (
-            (f * w**2).sum(axis=(0, 2, 3))
+            f * w**2
+        ).sum(axis=(0, 2, 3)),
+        "w enters squared: F·w still depends on c, and on the sign.": lambda f, w: (f * w).sum(
+            axis=(1, 2, 3)
         ),
-        "w enters squared: F·w still depends on c, and on the sign.": lambda f, w: (f * w).sum(axis=(1, 2, 3)),
         "|w| is not enough: F goes as 1/c².": lambda f, w: (f * np.abs(w)).sum(axis=(1, 2, 3)),
         "Multiply before you sum: the sum of products, not the product of sums.": lambda f, w: (
             f.sum(axis=(1, 2, 3)) * (w**2).sum(axis=(1, 2, 3))
@@ -151,7 +153,9 @@ problem_3 = Problem(
     lambda rng: tuple(_two_seeds(rng)),
     {
         "The median is asked for, which one odd task does not move; you took means.": _floor(centre=np.mean),
-        "A task's distance to itself, 0, is no distance between tasks: leave the diagonal out.": _floor(everything=True),
+        "A task's distance to itself, 0, is no distance between tasks: leave the diagonal out.": _floor(
+            everything=True
+        ),
         "That is with the plain cosine distance.": _floor(metric=distance.cosine),
         "The ratio is upside down: noise over signal.": lambda a, b: 1 / noise_floor(a, b),
     },
@@ -213,7 +217,9 @@ problem_4 = Problem(
         "That is Pearson's correlation: take ranks first.": lambda a, b: _counted(
             a - a.mean(), b - b.mean(), lambda e, s: np.mean(e >= s - 1e-12)
         ),
-        "That is the other tail.": lambda a, b: _counted(_ranks(a), _ranks(b), lambda e, s: np.mean(e <= s + 1e-9)),
+        "That is the other tail.": lambda a, b: _counted(
+            _ranks(a), _ranks(b), lambda e, s: np.mean(e <= s + 1e-9)
+        ),
         "That is ρ itself.": lambda a, b: float(spearmanr(a, b).statistic),
         "That is SciPy's approximate, two-sided p-value.": lambda a, b: float(spearmanr(a, b).pvalue),
     },

@@ -109,10 +109,12 @@ problem_2 = Problem(
     worst_violation,
     lambda rng: (_distances(rng)[0] ** float(rng.choice([0.5, 3])),),
     {
-        "Three different tasks: with i = j the difference is 0, and hides a matrix that has none.": lambda d: float(
-            _excess(d).max()
+        "Three different tasks: with i = j the difference is 0, and hides a matrix that has none.": lambda d: (
+            float(_excess(d).max())
         ),
-        "That is the smallest: the worst violation is the largest difference.": lambda d: float(_different(d).min()),
+        "That is the smallest: the worst violation is the largest difference.": lambda d: float(
+            _different(d).min()
+        ),
         "The sign: the long side minus the two short ones.": lambda d: float((-_different(d)).max()),
     },
 )
@@ -180,7 +182,9 @@ problem_3 = Problem(
             itself=True
         ),
         "b is the mean distance to the nearest other group, not to the farthest.": _silhouette(farthest=True),
-        "b is the least of the groups' means, not the mean over all tasks of other groups.": _silhouette(pooled=True),
+        "b is the least of the groups' means, not the mean over all tasks of other groups.": _silhouette(
+            pooled=True
+        ),
         "The sign: a good grouping has b > a, and a positive silhouette.": _silhouette(sign=-1),
         "Divide by the larger of a and b.": _silhouette(divided=False),
     },
@@ -216,7 +220,9 @@ problem_4 = Problem(
     {
         "The sign: α times the distance to t0 is taken *off*.": lambda d1, d2, t1, t2: (d2 - d1) / (t1 - t2),
         "That is 1/α.": lambda d1, d2, t1, t2: (t1 - t2) / (d1 - d2),
-        "That is where the asymmetric distances are 0, not where they are equal.": lambda d1, d2, t1, t2: d1 / t1,
+        "That is where the asymmetric distances are 0, not where they are equal.": lambda d1, d2, t1, t2: (
+            d1 / t1
+        ),
         "Differences, not sums.": lambda d1, d2, t1, t2: (d1 + d2) / (t1 + t2),
     },
 )
@@ -264,7 +270,9 @@ problem_5 = Problem(
         "d[i, j] is the distance from i to j: row i knows the neighbours of i. The axes are swapped.": lambda d: (
             np.bincount((d + np.diag(np.full(len(d), np.inf))).argmin(axis=0), minlength=len(d))
         ),
-        "That counts the farthest task, not the nearest.": lambda d: np.bincount(d.argmax(axis=1), minlength=len(d)),
+        "That counts the farthest task, not the nearest.": lambda d: np.bincount(
+            d.argmax(axis=1), minlength=len(d)
+        ),
         "That is each task's neighbour; count how often a task is one.": lambda d: (
             d + np.diag(np.full(len(d), np.inf))
         ).argmin(axis=1),

@@ -47,8 +47,12 @@ problem_1 = Problem(
     _related,
     {
         "Both are better when smaller: equal orders count as +1.": lambda p, m: -kendall(p, m),
-        "That is the share of pairs in the same order: take the others off.": lambda p, m: (1 + kendall(p, m)) / 2,
-        "Divide by the number of pairs, n(n − 1)/2, not by n².": lambda p, m: kendall(p, m) * (len(p) - 1) / len(p) / 2,
+        "That is the share of pairs in the same order: take the others off.": lambda p, m: (
+            (1 + kendall(p, m)) / 2
+        ),
+        "Divide by the number of pairs, n(n − 1)/2, not by n².": lambda p, m: (
+            kendall(p, m) * (len(p) - 1) / len(p) / 2
+        ),
         "Each pair counts once: leave out the pairs of a source with itself.": lambda p, m: (
             kendall(p, m) * (len(p) - 1) / len(p)
         ),
@@ -103,8 +107,8 @@ problem_2 = Problem(
         "That is relative to the best error; the difference is asked for.": lambda p, m, k: float(
             m[np.argsort(p)[:k]].min() / m.min() - 1
         ),
-        "The order comes from the predictions; the measurements are not known when you choose.": lambda p, m, k: float(
-            m[np.argsort(m)[:k]].mean() - m.min()
+        "The order comes from the predictions; the measurements are not known when you choose.": lambda p, m, k: (
+            float(m[np.argsort(m)[:k]].mean() - m.min())
         ),
     },
 )
@@ -162,8 +166,8 @@ problem_3 = Problem(
         "That is in bits.": lambda c: _open(c) / np.log(2),
         "That is −H(Z|Y): the axes are swapped.": lambda c: _open(c.T),
         "The score is −H(Y|Z), never positive.": lambda c: -_open(c),
-        "Images count alike, so source classes count as often as they occur: weigh the rows.": lambda c: float(
-            np.mean([_marginal(row / row.sum()) for row in c])
+        "Images count alike, so source classes count as often as they occur: weigh the rows.": lambda c: (
+            float(np.mean([_marginal(row / row.sum()) for row in c]))
         ),
         "That is −H(Y,Z), of the pair: add H(Z).": lambda c: _marginal(c / c.sum()),
         "Divide by the number of images.": lambda c: _open(c) * c.sum(),
@@ -194,13 +198,20 @@ problem_4 = Problem(
     "10.4",
     10,
     speedup,
-    lambda rng: (int(rng.integers(5, 60)), float(rng.uniform(0.1, 1)), float(rng.uniform(1, 9)), int(rng.integers(1, 4))),
+    lambda rng: (
+        int(rng.integers(5, 60)),
+        float(rng.uniform(0.1, 1)),
+        float(rng.uniform(1, 9)),
+        int(rng.integers(1, 4)),
+    ),
     {
         "No task is transferred to itself: n(n − 1).": lambda n, e, t, k: n * t / (e + k * t),
         "Transfer has a direction: each pair counts twice.": lambda n, e, t, k: (n - 1) * t / 2 / (e + k * t),
         "The k trials a task cost hours too.": lambda n, e, t, k: (n - 1) * t / e,
         "The ratio is upside down.": lambda n, e, t, k: (e + k * t) / ((n - 1) * t),
-        "One embedding a task: n of them, not n(n − 1).": lambda n, e, t, k: (n - 1) * t / ((n - 1) * e + k * t),
+        "One embedding a task: n of them, not n(n − 1).": lambda n, e, t, k: (
+            (n - 1) * t / ((n - 1) * e + k * t)
+        ),
         "k trials for each of the n targets.": lambda n, e, t, k: n * (n - 1) * t / (n * e + k * t),
     },
 )

@@ -1,0 +1,236 @@
+"""The coursework: solutions pass, untouched notebooks fail, mistakes are named, and no submission stops the grading."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import coursework  # noqa: E402
+from coursework import Problem, Written, building, grading  # noqa: E402
+from coursework.__main__ import main  # noqa: E402
+
+SETS = coursework.names()
+every_set = pytest.mark.parametrize("name", SETS)
+#: This set does not import torch: its worker starts in a second.
+LIGHT = "02_learning_theory"
+
+
+def write(path: Path, *cells: str) -> Path:
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells]), path)
+    return path
+
+
+def solve(name: str, replaced: dict[str, str] | None = None) -> list[str]:
+    """Return the code cells of a set's solutions, with some functions replaced."""
+    cells = [c.source for c in building.lecturer(name).cells if c.cell_type == "code"]
+    return [*cells, *(replaced or {}).values()]
+
+
+def test_there_is_a_set_for_every_chapter() -> None:
+    assert sorted(p.stem for p in (ROOT / "book").glob("[0-9][0-9]_*.ipynb")) == SETS
+
+
+@every_set
+def test_a_set_has_100_points_in_4_to_6_problems(name: str) -> None:
+    problems = coursework.load(name).problems
+    assert sum(p.points for p in problems.values()) == 100
+    assert 4 <= len(problems) <= 6
+    assert all(10 <= p.points <= 20 for p in problems.values())
+    assert [n.split(".") for n in problems] == [
+        [str(int(name[:2])), str(i + 1)] for i in range(len(problems))
+    ]
+    assert sum(isinstance(p, Written) for p in problems.values()) == 1
+
+
+@every_set
+def test_headings_say_the_points(name: str) -> None:
+    text = "\n".join(c.source for c in building.student(name).cells)
+    for number, problem in coursework.load(name).problems.items():
+        line = next(x for x in text.splitlines() if x.startswith(f"## Problem {number} "))
+        assert f"({problem.points} points" in line
+        assert ("graded by a person" in line) == isinstance(problem, Written)
+
+
+@every_set
+@pytest.mark.parametrize("seed", [0, 2026])
+def test_solutions_pass_and_mistakes_are_named(name: str, seed: int) -> None:
+    assert grading.verify(coursework.load(name), seed=seed) == []
+    assert all(len(p.mistakes) >= 3 for p in coursework.load(name).graded.values())
+
+
+@every_set
+def test_the_student_version_keeps_the_text_and_no_solution(name: str) -> None:
+    student = "\n".join(c.source for c in building.student(name).cells)
+    assert "SOLUTION" not in student
+    assert "Problem(" not in student
+    assert "lambda" not in student
+    for number, problem in coursework.load(name).graded.items():
+        assert f'raise NotImplementedError("your answer to problem {number}")' in student
+        assert f"def {problem.answer.__name__}(" in student
+    written = [n for n, p in coursework.load(name).problems.items() if isinstance(p, Written)]
+    assert all(f"*Your answer to problem {n}*" in student for n in written)
+
+
+@every_set
+def test_an_untouched_function_says_that_it_is_not_answered(name: str) -> None:
+    cells = [c.source for c in building.student(name).cells if c.cell_type == "code"]
+    for number, problem in coursework.load(name).graded.items():
+        source = next(c for c in cells if f"def {problem.answer.__name__}(" in c)
+        namespace: dict[str, object] = {}
+        exec(source, namespace)
+        result = coursework.check(number, namespace[problem.answer.__name__])
+        assert not result
+        assert result.message == f"Not answered yet: your answer to problem {number}"
+
+
+def test_notebooks_are_the_same_on_every_build() -> None:
+    assert building.student(LIGHT) == building.student(LIGHT)
+
+
+def test_solutions_as_submitted_get_all_points_and_untouched_notebooks_none(tmp_path: Path) -> None:
+    problem_set = coursework.load(LIGHT)
+    solved = grading.grade(problem_set, write(tmp_path / "a.ipynb", *solve(LIGHT)))
+    assert solved.points == solved.out_of == 80
+    assert solved.remarks == []
+    nbformat.write(building.student(LIGHT), tmp_path / "b.ipynb")
+    untouched = grading.grade(problem_set, tmp_path / "b.ipynb")
+    assert untouched.points == 0
+    assert "Not answered yet: your answer to problem 2.1" in untouched.feedback()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["01_information", "07_fisher"])
+def test_other_solutions_as_submitted_get_all_points(name: str, tmp_path: Path) -> None:
+    report = grading.grade(coursework.load(name), write(tmp_path / "a.ipynb", *solve(name)))
+    assert report.points == report.out_of
+    assert report.remarks == []
+
+
+def test_a_hostile_submission_spoils_only_its_own_points(tmp_path: Path) -> None:
+    hostile = {
+        "cell": "import time\nwhile True: time.sleep(0.1)",
+        "noise": "%matplotlib inline\n!exit 1\nprint('noise' * 10000)\nraise SystemExit(3)",
+        "2.2": "def upper_risk(errors, m, delta):\n    import os\n    print('bye')\n    os._exit(0)",
+        "2.3": "def labelling_bits(n, d):\n    while True:\n        pass",
+        "2.4": "def true_error(observed, s, k):\n    return object()",
+    }
+    report = grading.grade(
+        coursework.load(LIGHT), write(tmp_path / "a.ipynb", *solve(LIGHT, hostile)), limit=4
+    )
+    got = {number: (score.points, score.message) for number, score in report.scores.items()}
+    assert got["2.1"] == (20, "Correct.")
+    assert got["2.2"][0] == got["2.3"][0] == got["2.4"][0] == 0
+    assert "longer than 4 s, or stopped the interpreter" in got["2.2"][1]
+    assert "longer than 4 s, or stopped the interpreter" in got["2.3"][1]
+    assert "cannot be read as numbers" in got["2.4"][1]
+    assert len(report.remarks) == 2, report.remarks
+    assert "longer than 4 s" in report.remarks[0] or "longer than 4 s" in report.remarks[1]
+    assert any("SystemExit" in r for r in report.remarks)
+
+
+def test_the_grader_never_shows_a_submission_the_solutions(tmp_path: Path) -> None:
+    spy = "import sys\ndef true_error(o, s, k):\n    return float('coursework' in sys.modules or 'grading' in sys.modules)"
+    report = grading.grade(coursework.load(LIGHT), write(tmp_path / "a.ipynb", spy))
+    assert "you gave 0" in report.scores["2.4"].message
+    assert "no function `upper_risk`" in report.scores["2.2"].message
+
+
+def test_a_folder_becomes_a_table_and_feedback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nats = "def true_error(observed, s, k):\n    return (observed - s) / (1 - s)"
+    (tmp_path / "in" / "ben").mkdir(parents=True)
+    write(tmp_path / "in" / "ada.ipynb", *solve(LIGHT))
+    write(tmp_path / "in" / "ben" / f"{LIGHT}.ipynb", *solve(LIGHT, {"2.4": nats}))
+    (tmp_path / "in" / "eve.ipynb").write_text("no notebook", encoding="utf-8")
+    arguments = ["grade", "02", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--partial", "0.5"]
+    assert main([*arguments, "--seed", "7", "--jobs", "2"]) == 0
+    with (tmp_path / "out" / "scores.csv").open(encoding="utf-8") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert {s: float(r["points"]) for s, r in rows.items()} == {"ada": 80, "ben": 70, "eve": 0}
+    assert rows["ben"]["2.4"] == "10"
+    assert rows["ada"]["2.5"] == ""
+    assert "A replaced label is right in 1/k" in (tmp_path / "out/feedback/ben.md").read_text(
+        encoding="utf-8"
+    )
+    assert "cannot be read as a notebook" in (tmp_path / "out/feedback/eve.md").read_text(encoding="utf-8")
+    assert "ada: 80 of 80" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["grade", "77", "."], "no problem set '77'"), (["grade", "02", "nowhere"], "no notebook in nowhere")],
+)
+def test_bad_arguments_end_with_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_unknown_problems_are_refused() -> None:
+    for number in ("2.9", "2.5", "two"):
+        with pytest.raises(ValueError, match="no problem"):
+            coursework.check(number, abs)
+
+
+def test_markers_must_come_in_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "99_broken.py").write_text("# %%\n### BEGIN SOLUTION\nx = 1\n", encoding="utf-8")
+    monkeypatch.setattr(coursework, "SETS", tmp_path)
+    with pytest.raises(ValueError, match="not in pairs"):
+        building.student("99_broken")
+
+
+def test_numbers_and_arrays_survive_the_way_to_the_worker(tmp_path: Path) -> None:
+    row = (3, 0.5, "text", np.arange(6).reshape(2, 3))
+    grading.worker.save(tmp_path / "x.npz", [row, row])
+    for back in grading.worker.read(tmp_path / "x.npz"):
+        assert back[:3] == row[:3]
+        assert type(back[0]) is int
+        assert np.array_equal(back[3], row[3])
+
+
+@pytest.mark.slow
+def test_everything_is_built(tmp_path: Path) -> None:
+    assert main(["build", "--out", str(tmp_path)]) == 0
+    with zipfile.ZipFile(tmp_path / "student.zip") as archive:
+        assert sorted(archive.namelist()) == sorted(f"coursework/{n}.ipynb" for n in [*SETS, "project"])
+    for name in SETS:
+        path = tmp_path / f"nbgrader/source/{name}/{name}.ipynb"
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        roles = [c["metadata"]["nbgrader"] for c in cells if "nbgrader" in c["metadata"]]
+        assert sum(r.get("points", 0) for r in roles) == 100
+        assert len({r["grade_id"] for r in roles}) == len(roles)
+    project = (tmp_path / "student/project.ipynb").read_text(encoding="utf-8")
+    assert "NotImplementedError" not in project  # the skeleton runs as it stands
+    assert "*Your answer*" in project
+
+
+@pytest.mark.slow
+def test_pytest_grades_a_folder(tmp_path: Path) -> None:
+    write(tmp_path / "ada.ipynb", *solve(LIGHT, {"x": "def true_error(o, s, k):\n    return o"}))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "coursework"],
+        cwd=ROOT,
+        env=os.environ | {"SET": "02", "SUBMISSIONS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert "1 failed, 3 passed" in done.stdout, done.stdout
+    assert "Not yet: for one hidden input" in done.stdout
+
+
+def test_a_problem_is_an_exercise() -> None:
+    problem = Problem("9.9", 10, abs, lambda rng: (rng.normal(),), {"sign": lambda x: -abs(x)})
+    assert problem.exercise.reference is abs
+    assert problem.exercise.tolerance == 1e-6
