@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import pearsonr, rankdata, spearmanr
+from scipy.stats import pearsonr, rankdata, sem, spearmanr
 from torch import nn
 
 from t2v import exercises, fisher
-from t2v.exercises.ch08 import EXERCISES, partial_spearman
+from t2v.exercises.ch08 import EXERCISES, partial_spearman, relative_error
 
 
 @pytest.mark.parametrize("number", EXERCISES)
@@ -34,6 +34,11 @@ def test_partial_rank_correlation_is_that_of_the_residuals() -> None:
     left = [r - np.polyval(np.polyfit(ranks[2], r, 1), ranks[2]) for r in ranks[:2]]
     assert np.isclose(partial_spearman(x, y, z), pearsonr(*left).statistic)
     assert abs(partial_spearman(x, y, z)) < spearmanr(x, y).statistic
+
+
+def test_relative_error_is_scipys_standard_error_over_the_mean() -> None:
+    values = np.random.default_rng(0).gamma(0.5, size=(11, 4))
+    assert np.allclose(relative_error(values), sem(values) / values.mean(0))
 
 
 @pytest.mark.parametrize("p", [0.5, 0.6, 1 / np.sqrt(2), 0.8, 0.95])

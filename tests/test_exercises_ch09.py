@@ -33,3 +33,9 @@ def test_the_solutions_agree_with_the_package_and_with_scipy() -> None:
     assert centre(d) == pytest.approx(x @ x.T, abs=1e-12)
     a, b = rng.gamma(0.5, size=(2, 12))
     assert jensen_shannon(a, b) == pytest.approx(jensenshannon(a, b) ** 2, abs=1e-12)
+
+
+def test_two_noisy_embeddings_of_one_task_are_as_far_apart_as_exercise_6_says() -> None:
+    rng, s = np.random.default_rng(0), EXERCISES["9.6"].reference
+    one, two = np.exp(rng.normal(size=100_000) + s * rng.normal(size=(2, 100_000)))
+    assert distance.symmetric(one, two) == pytest.approx(0.04, rel=0.08)  # to second order in s

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from t2v import exercises
-from t2v.exercises.ch10 import EXERCISES
+from t2v.exercises.ch10 import EXERCISES, regret
 
 
 @pytest.mark.parametrize("number", EXERCISES)
@@ -18,3 +19,14 @@ def test_each_mistake_is_explained(number: str, message: str) -> None:
     result = exercises.check(number, EXERCISES[number].mistakes[message])
     assert not result
     assert message in result.message
+
+
+def test_the_two_sources_tie_where_the_reference_begins_to_decide() -> None:
+    alpha = EXERCISES["10.5"].reference
+    assert 0.20 - alpha * 0.30 == pytest.approx(0.23 - alpha * 0.55)
+
+
+def test_regret_of_the_best_choice_is_none_and_of_a_worse_one_a_share() -> None:
+    errors = np.array([0.4, 0.2, 0.5])
+    assert regret(np.array([3.0, 1.0, 2.0]), errors) == 0
+    assert regret(np.array([3.0, 2.0, 1.0]), errors) == pytest.approx(1.5)

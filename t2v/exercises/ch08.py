@@ -56,6 +56,16 @@ def partial_spearman(x: Array, y: Array, z: Array) -> float:
     return _partial(rankdata(x), rankdata(y), rankdata(z))
 
 
+def relative_error(values: Array) -> Array:
+    """Return the standard error of each filter's mean over images, as a fraction of the mean."""
+    return np.asarray(values.std(0, ddof=1) / np.sqrt(len(values)) / values.mean(0))
+
+
+def _contributions(rng: np.random.Generator) -> tuple[Array]:
+    """Return what single images contribute: ``(images, filters)``."""
+    return (rng.gamma(0.5, size=(int(rng.integers(8, 14)), 5)),)
+
+
 def _entropy(logits: Array) -> float:
     p = softmax(logits, axis=1)
     return float(-(p * np.log(p)).sum(1).mean())
@@ -118,6 +128,25 @@ EXERCISES: dict[str, Exercise] = {
             "The denominator is missing: divide by the root of $(1-r_{xz}^2)(1-r_{yz}^2)$.": lambda x, y, z: (
                 _numerator(rankdata(x), rankdata(y), rankdata(z))
             ),
+        },
+    ),
+    "8.6": Exercise(
+        relative_error,
+        _contributions,
+        {
+            "That is the spread of single images; the mean of n is surer by √n.": lambda v: (
+                v.std(0, ddof=1) / v.mean(0)
+            ),
+            "A variance falls with n, a standard error with √n.": lambda v: (
+                v.std(0, ddof=1) / len(v) / v.mean(0)
+            ),
+            "Estimate the variance with n − 1: the mean comes from the same images (ddof=1).": lambda v: (
+                v.std(0) / np.sqrt(len(v)) / v.mean(0)
+            ),
+            "That is the standard error itself: divide by the mean.": lambda v: (
+                v.std(0, ddof=1) / np.sqrt(len(v))
+            ),
+            "One value for each filter: images are the first axis.": lambda v: relative_error(v.T),
         },
     ),
 }

@@ -138,4 +138,15 @@ EXERCISES = {
             "Centre the rows and the columns.": _uncentred,
         },
     ),
+    "9.6": Exercise(
+        0.2,
+        mistakes={
+            "Both embeddings are noisy: the variance of the log-ratio is 2s², and half of it is s².": float(
+                np.sqrt(0.08)
+            ),
+            "That is the variance s²; the standard deviation is its root.": 0.04,
+            "The distance is *half* the variance of the log-ratio, 2s².": float(np.sqrt(0.02)),
+        },
+        tolerance=1e-3,
+    ),
 }

@@ -9,6 +9,8 @@ import numpy as np
 from t2v import distance
 from t2v.exercises import Exercise
 
+Array = np.ndarray[Any, Any]
+
 
 def _three(rng: np.random.Generator) -> tuple[Any, ...]:
     """Return three embeddings of 12 filters; two filters are silent in all."""
@@ -28,6 +30,18 @@ def _with_alpha(rng: np.random.Generator) -> tuple[Any, ...]:
 def _errors(rng: np.random.Generator) -> tuple[float, float]:
     a, b = rng.uniform(0.1, 0.9, 2)
     return float(a), float(b)
+
+
+def regret(distances: Array, errors: Array) -> float:
+    """Return how much larger the error of the nearest source is than the best source's, as a share of the latter."""
+    return float(errors[distances.argmin()] / errors.min() - 1)
+
+
+def _choices(rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return six sources' distances and errors; the nearest is never the best, the most distant neither."""
+    distances, errors = rng.permutation(6) + rng.uniform(size=6), rng.uniform(0.1, 0.9, 6)
+    errors[[distances.argmin(), distances.argmax()]] = rng.uniform(0.9, 1, 2)
+    return distances, errors
 
 
 def _gain(transfer: float, scratch: float) -> float:
@@ -70,6 +84,40 @@ EXERCISES = {
             "The sign is wrong: a gain is negative, as it is a change of error.": lambda t, s: -_gain(t, s),
             "Divide by the error from scratch, not by the error after transfer.": lambda t, s: (t - s) / t,
             "That is the absolute change; divide by the error from scratch.": lambda t, s: t - s,
+        },
+    ),
+    "10.5": Exercise(
+        0.12,
+        mistakes={
+            "Upside down: α is the difference in d_sym over the difference in distance to the reference.": 0.25
+            / 0.03,
+            "Divide by the *difference* of the two distances to the reference, not by the larger one.": 0.03
+            / 0.55,
+            "Each source's distance to the reference is multiplied by α: the difference 0.25 counts, not the sum.": 0.03
+            / 0.85,
+            "At that α the second source leads already; look for the point where both are equal.": 0.15,
+        },
+        tolerance=1e-3,
+    ),
+    "10.6": Exercise(
+        regret,
+        _choices,
+        {
+            "The nearest source is chosen: argmin of the distances.": lambda d, e: float(
+                e[d.argmax()] / e.min() - 1
+            ),
+            "That is the absolute loss; divide by the best error.": lambda d, e: float(
+                e[d.argmin()] - e.min()
+            ),
+            "That is the ratio; the regret is what it exceeds one by.": lambda d, e: float(
+                e[d.argmin()] / e.min()
+            ),
+            "Compare with the best source, not with the mean over the sources.": lambda d, e: float(
+                e[d.argmin()] / e.mean() - 1
+            ),
+            "Divide by the best error, not by the chosen one.": lambda d, e: float(
+                1 - e.min() / e[d.argmin()]
+            ),
         },
     ),
 }
