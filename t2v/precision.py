@@ -27,7 +27,8 @@ The variances are trained by natural-gradient steps on L, which for a Gaussian o
 ``"reparametrised"``
     The loss's own gradient, :math:`\tfrac{1}{2\sigma_k m_k}\,\varepsilon_k^\top(\nabla L(w+\sigma\varepsilon) -
     \nabla L(w-\sigma\varepsilon))`: unbiased with nothing left out. But all filters are shaken at once and the loss is one
-    number, so that its relative error, by a count of cross terms, is of the order of :math:`\sqrt{\text{filters}/\text{samples}}`.
+    number, so that its relative error is, by a count of cross terms, of the order of
+    :math:`\sqrt{\text{filters}/\text{samples}}`.
 
 The labels enter the second alone.
 """
