@@ -488,7 +488,9 @@ def from_torchvision(
     parts = external.open_dataset(kind, Path(root).expanduser(), download, options)
     labels = [external.dataset_labels(part) for part in parts]
     known = external.dataset_classes(parts[0], int(max(y.max() for y in labels)) + 1)
-    kept = list(range(len(known))) if classes is None else _class_numbers(classes, known)
+    # A name without any image is no class: EMNIST's letters count from one and call number zero "N/A".
+    present = np.unique(np.concatenate(labels)).tolist()
+    kept = present if classes is None else _class_numbers(classes, known)
     pools = [np.flatnonzero(np.isin(y, kept)) for y in labels]
     renamed = [_renumber(y[rows], kept) for y, rows in zip(labels, pools, strict=True)]
     chosen = _choose_parts(renamed, train, test, seed, kind.__name__)

@@ -862,6 +862,21 @@ def test_torchvision_mnist_format(tmp_path, name):
     assert (len(whole.train), len(whole.test)) == (40, 20)
 
 
+def test_torchvision_emnist_letters_have_26_classes(tmp_path):
+    """The labels go from 1 to 26, and torchvision names a class 0 that has no image."""
+    for part, n in (("train", 78), ("test", 52)):
+        labels, raw = np.arange(n) % 26 + 1, tmp_path / "EMNIST" / "raw"
+        write_idx(raw / f"emnist-letters-{part}-labels-idx1-ubyte", labels)
+        images = np.broadcast_to(5 * labels[:, None, None], (n, 28, 28))
+        write_idx(raw / f"emnist-letters-{part}-images-idx3-ubyte", images)
+    task = tasks.from_torchvision("emnist", tmp_path, size=8, train=52, test=26, split="letters")
+    assert task.n_classes == 26
+    assert task.classes[0] == "a"
+    assert task.classes[-1] == "z"
+    assert np.bincount(task.train.labels).tolist() == [2] * 26
+    assert np.array_equal(task.test.images[:, 3, 3, 1], 5 * (task.test.labels + 1))
+
+
 def test_torchvision_classes_are_chosen_before_images(tmp_path):
     make_mnist(tmp_path)
     task = tasks.from_torchvision("MNIST", tmp_path, classes=[7, 2], size=16, train=8, test=4)
