@@ -47,7 +47,7 @@ from t2v.probes import Probe
 from t2v.probes import load as load_probe
 from t2v.tasks import Task
 from t2v.tasks import load as load_task
-from t2v.transfer import finetune, gain, load_expert, save_expert
+from t2v.transfer import TrainingError, finetune, gain, load_expert, save_expert
 
 Array = NDArray[np.float64]
 Needs = Literal["embeddings", "experts", "measured transfer"]
@@ -109,6 +109,21 @@ SCORES = ("leep", "nce", "logme", "h_score", "transrate", "nearest_class_mean")
 HEAD_SCORES = ("head_leep", "head_nce", "head_logme", "head_nearest_class_mean")
 #: Settings that change where or how fast a run is made, not what it finds.
 _ELSEWHERE = ("scale", "device", "root", "download")
+
+
+#: Method → (small or large means a good source, what it needs).
+METHODS: dict[str, tuple[Kind, Needs]] = {
+    **dict.fromkeys(
+        (
+            *("task2vec", "task2vec_canonical", "task2vec_shots", "d_sym", "cosine", "log_cosine"),
+            *("mean_feature", "entropy_difference"),
+        ),
+        ("distance", "embeddings"),
+    ),
+    **dict.fromkeys(("source_norm", *HEAD_SCORES), ("score", "embeddings")),
+    **dict.fromkeys(SCORES, ("score", "experts")),
+    "best_for_others": ("distance", "measured transfer"),
+}
 
 
 @dataclass(frozen=True)
@@ -286,18 +301,7 @@ class Atlas:
 
     def ranking(self, draws: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
         """Return one row a method, the highest Kendall τ first: method, needs, and each measure with its interval."""
-        rows = []
-        for name, found in self.compare(draws, seed).items():
-            row: dict[str, Any] = {"method": name, "needs": self.predictors[name].needs}
-            for measure in ("kendall", "spearman", "regret"):
-                interval = getattr(found, measure)
-                row |= {
-                    measure: interval.value,
-                    f"{measure}_low": interval.low,
-                    f"{measure}_high": interval.high,
-                }
-            rows.append(row)
-        return sorted(rows, key=lambda row: (-row["kendall"], row["method"]))
+        return rank_methods(self.predictors, self.measured, draws, seed)
 
     def pairs(self) -> list[dict[str, Any]]:
         """Return one row a pair: target, source, errors with standard errors, D_ft, and what each predictor says."""
@@ -332,6 +336,36 @@ class Atlas:
             "chance": float((np.nanmean(self.measured, axis=1) - best).mean()),
             "frozen_probe": float((self.frozen.mean(1) - best).mean()),
         }
+
+
+def rank_methods(
+    predictors: Mapping[str, Predictor], measured: Array, draws: int = 1000, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Hold every predictor against the measured errors, see :func:`t2v.comparison.bootstrap`.
+
+    Parameters
+    ----------
+    predictors : mapping of str to Predictor
+        Method → what it says of every pair.
+    measured : array
+        ``(targets, sources)`` errors; NaN on the diagonal.
+    draws, seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    list of dict
+        One row a method, the highest Kendall τ first: method, needs, and τ, ρ and regret with their intervals.
+    """
+    rows = []
+    for name, p in predictors.items():
+        found = bootstrap(p.values, measured, kind=p.kind, draws=draws, seed=seed)
+        row: dict[str, Any] = {"method": name, "needs": p.needs}
+        for measure in ("kendall", "spearman", "regret"):
+            interval = getattr(found, measure)
+            row |= {measure: interval.value, f"{measure}_low": interval.low, f"{measure}_high": interval.high}
+        rows.append(row)
+    return sorted(rows, key=lambda row: (-row["kendall"], row["method"]))
 
 
 # ---------------------------------------------------------------- the run
@@ -523,18 +557,15 @@ def load(out: str | os.PathLike[str]) -> Atlas:
     ).tolist()
     errors = np.stack([m["error"] for m in measured], axis=1)
     alpha = about["config"]["alpha"]
-    predictors = _predict_from_embeddings(embeddings, [h["mean"] for h in heads], alpha)
-    predictors["task2vec_shots"] = Predictor(_from_shots(embeddings, few, alpha), "distance", "embeddings")
+    tables = _from_embeddings(embeddings, [h["mean"] for h in heads], alpha)
+    tables["task2vec_shots"] = _from_shots(embeddings, few, alpha)
     if own is not None:
-        values = _asymmetric(embeddings, alpha, own)
-        predictors["task2vec_canonical"] = Predictor(values, "distance", "embeddings")
-    for score in HEAD_SCORES:
-        predictors[score] = Predictor(_off_diagonal(frozen[score].mean(2)), "score", "embeddings")
+        tables["task2vec_canonical"] = _asymmetric(embeddings, alpha, own)
+    tables |= {score: _off_diagonal(frozen[score].mean(2)) for score in HEAD_SCORES}
     for score in SCORES:
-        values = _off_diagonal(np.stack([m[score].mean(1) for m in measured], axis=1))
-        predictors[score] = Predictor(values, "score", "experts")
-    others = _best_for_others(errors.mean(2))
-    predictors["best_for_others"] = Predictor(others, "distance", "measured transfer")
+        tables[score] = _off_diagonal(np.stack([m[score].mean(1) for m in measured], axis=1))
+    tables["best_for_others"] = _best_for_others(errors.mean(2))
+    predictors = {name: Predictor(values, *METHODS[name]) for name, values in tables.items()}
     seconds = {
         "embeddings": sum(e.metadata["seconds"] for e in embeddings),
         "heads": sum(float(h["seconds"]) for h in heads) + float(frozen["seconds_scores"]),
@@ -584,13 +615,34 @@ def _only_shots(task: Task, config: AtlasConfig, draw: int) -> Task:
 
 def _train(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:
     file = _file(out, "experts", name)
-    if file.exists():
-        return
-    start = time.perf_counter()
-    expert = finetune(
-        probe, library[name], epochs=config.epochs, lr=config.lr, seed=config.seed, device=str(probe.device)
-    )
-    save_expert(expert, file, {"task": name, "seconds": time.perf_counter() - start})
+    if not file.exists():
+        start = time.perf_counter()
+        expert, lr = _expert(library[name], probe, config)
+        save_expert(expert, file, {"task": name, "lr": lr, "seconds": time.perf_counter() - start})
+
+
+def _expert(task: Task, probe: Probe, config: AtlasConfig) -> tuple[Probe, float]:
+    """Fine-tune, at a third of the learning rate if the expert unlearns, and again at a ninth.
+
+    It has unlearned if it separates its own training images worse than the probe does; no test image is looked at.
+    """
+
+    def separated(by: Probe) -> float:
+        return baselines.nearest_class_mean(by.features(task.train.images), task.train.labels)
+
+    before, rates = separated(probe), (config.lr, config.lr / 3, config.lr / 9)
+    for lr in rates:
+        try:
+            expert = finetune(
+                probe, task, epochs=config.epochs, lr=lr, seed=config.seed, device=str(probe.device)
+            )
+        except TrainingError:
+            if lr == rates[-1]:
+                raise
+            continue
+        if lr == rates[-1] or separated(expert) >= before:
+            break
+    return expert, lr
 
 
 def _measure(out: Path, library: Library, source: str | None, probe: Probe, config: AtlasConfig) -> None:
@@ -735,27 +787,24 @@ def _logits(head: nn.Linear, features: NDArray[np.float32]) -> Array:
 # ---------------------------------------------------------------- predictors
 
 
-def _predict_from_embeddings(
+def _from_embeddings(
     embeddings: Sequence[TaskEmbedding], means: Sequence[Array], alpha: float
-) -> dict[str, Predictor]:
-    """Return all that can be said without training an expert."""
+) -> dict[str, Array]:
+    """Return what the embeddings and the mean features say of every pair."""
     entropy = [e.metadata["entropy"] for e in embeddings]
 
     def pair(of: Callable[[Any, Any], float], values: Sequence[Any]) -> Array:
         return _table(len(values), lambda t, s: of(values[s], values[t]))
 
-    tables: dict[str, Array] = {
+    return {
         "task2vec": _asymmetric(embeddings, alpha, None),
         "d_sym": pair(distance.symmetric, embeddings),
         "cosine": pair(distance.cosine, embeddings),
         "log_cosine": pair(distance.log_cosine, embeddings),
         "mean_feature": pair(_cosine, means),
         "entropy_difference": pair(lambda a, b: abs(a - b), entropy),
+        "source_norm": _table(len(embeddings), lambda t, s: embeddings[s].norm),
     }
-    found = {name: Predictor(values, "distance", "embeddings") for name, values in tables.items()}
-    norms = _table(len(embeddings), lambda t, s: embeddings[s].norm)
-    found["source_norm"] = Predictor(norms, "score", "embeddings")
-    return found
 
 
 def _table(n: int, of: Callable[[int, int], float]) -> Array:
@@ -826,32 +875,45 @@ def _report(atlas: Atlas, out: Path) -> None:
         "methods": ranking,
     }
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    _draw(ranking[::-1], out / "ranking.png")
+    figure = draw_ranking(ranking)
+    atomically(out / "ranking.png", lambda file: figure.savefig(file, format="png", dpi=110))
 
 
-def _draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def draw_ranking(ranking: Sequence[Mapping[str, Any]]) -> Any:
+    """Draw the methods' Kendall τ with their intervals, the best on top, in the colour of what they need.
+
+    Parameters
+    ----------
+    ranking : sequence of mappings
+        As :meth:`Atlas.ranking` returns it.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     from t2v import plots
 
     needs: tuple[Needs, ...] = ("embeddings", "experts", "measured transfer")
+    rows = ranking[::-1]
     with mpl.rc_context():
         plots.use_style()
         figure = Figure(figsize=(7, 0.32 * len(rows) + 1.2), layout="constrained")
         axes = figure.subplots()
-        for need, colour in zip(needs, plots.PALETTE, strict=False):
+        for need, colour, marker in zip(needs, plots.PALETTE, "os^", strict=False):
             at = [k for k, row in enumerate(rows) if row["needs"] == need]
             middle = np.array([rows[k]["kendall"] for k in at])
             ends = np.array([[rows[k]["kendall_low"], rows[k]["kendall_high"]] for k in at]).reshape(-1, 2)
             # a percentile interval of a skewed statistic may leave the value outside
             bars = np.maximum((ends.T - middle) * [[-1], [1]], 0)
-            axes.errorbar(middle, at, xerr=bars, fmt="o", color=colour, label=f"needs {need}")
+            axes.errorbar(middle, at, xerr=bars, fmt=marker, color=colour, label=f"needs {need}")
         axes.axvline(0, color="0.6", lw=0.8)
         axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
         axes.set_xlabel("Kendall τ with the measured transfer, mean over targets")
         figure.legend(loc="outside upper center", ncols=3, fontsize="small")
-    atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))
+    return figure
 
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:

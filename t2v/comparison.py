@@ -7,6 +7,7 @@ means that the prediction orders the sources as the measurement does, and regret
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -171,6 +172,82 @@ def bootstrap(
         low, high = np.percentile(row[np.isfinite(row)], [tail, 100 - tail])
         made.append(Interval(float(value), float(low), float(high), row))
     return Intervals(*made)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What choosing a method on some tasks gives on the others.
+
+    Attributes
+    ----------
+    chosen : tuple of str
+        The method chosen on each split.
+    kendall : array
+        ``(splits,)``: its mean Kendall τ on the tasks that had no part in the choice.
+    each : dict of str to array
+        Method → ``(splits,)``: the mean τ of every method on those tasks.
+    """
+
+    chosen: tuple[str, ...]
+    kendall: Array
+    each: dict[str, Array]
+
+
+def choose(
+    candidates: Mapping[str, ArrayLike], measured: ArrayLike, *, splits: int = 200, seed: int = 0
+) -> Choice:
+    """Choose the best of several methods on one half of the tasks, and judge it on the other half.
+
+    A method that was picked because it did best looks better than it is. Here no task that takes part in the judgement,
+    as a target or as a source, took part in the choice.
+
+    Parameters
+    ----------
+    candidates : mapping of str to array
+        Method → ``(n, n)`` predictions, targets by sources, small for a good source (pass a score with its sign
+        changed); NaN on the diagonal.
+    measured : array
+        ``(n, n)`` measured errors; NaN on the diagonal.
+    splits : int
+        Number of random divisions of the n tasks.
+    seed : int
+        Their seed.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    ValueError
+        If there is no candidate, there are fewer than six tasks, shapes differ, or ``splits`` < 1.
+    """
+    if not candidates or splits < 1:
+        raise ValueError(f"candidates, splits: {len(candidates)} and {splits}; at least one each is needed")
+    names = tuple(candidates)
+    pairs = [_matrices(candidates[name], measured, "distance") for name in names]
+    n = len(pairs[0][1])
+    if n < 6 or pairs[0][1].shape != (n, n):
+        raise ValueError(f"measured: shape {pairs[0][1].shape}; (n, n) with n ≥ 6 is accepted")
+    rng, chosen = np.random.default_rng(seed), []
+    judged = np.empty((splits, len(names)))
+    for k in range(splits):
+        order = rng.permutation(n)
+        here, there = order[: n // 2], order[n // 2 :]
+        on_here = [_mean_kendall(p, m, here) for p, m in pairs]
+        judged[k] = [_mean_kendall(p, m, there) for p, m in pairs]
+        chosen.append(int(np.argmax(on_here)))
+    return Choice(
+        tuple(names[c] for c in chosen),
+        judged[np.arange(splits), chosen],
+        dict(zip(names, judged.T, strict=True)),
+    )
+
+
+def _mean_kendall(p: Array, m: Array, tasks: NDArray[np.intp]) -> float:
+    """Return the mean τ over these targets, with these tasks as sources."""
+    block = np.ix_(tasks, tasks)
+    return float(_measures(p[block], m[block], np.ones((1, len(tasks))))[0, 0].mean())
 
 
 def _measures(p: Array, m: Array, weights: Array) -> Array:

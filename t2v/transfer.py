@@ -30,6 +30,7 @@ from t2v.tasks import Task
 __all__ = [
     "Comparison",
     "Ranked",
+    "TrainingError",
     "bootstrap",
     "compare",
     "finetune",
@@ -44,6 +45,10 @@ __all__ = [
     "save_expert",
     "transrate",
 ]
+
+
+class TrainingError(ValueError):
+    """Fine-tuning ran into NaN, or ended with features that are the same for every image."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +205,10 @@ def finetune(
     Raises
     ------
     ValueError
-        For numbers out of range, a task with fewer than two classes, or a loss that is NaN or infinite; the message
-        names the epoch.
+        For numbers out of range, or a task with fewer than two classes.
+    TrainingError
+        A ValueError: the loss is NaN or infinite (the message names the epoch), or the features have become the same for
+        every image. A smaller ``lr`` is the remedy.
 
     Notes
     -----
@@ -236,6 +243,10 @@ def finetune(
                 schedule.step()
     model.requires_grad_(False)
     features = expert.features(images)
+    if not np.ptp(features, axis=0).any():
+        raise TrainingError(
+            f"the expert of {task.name!r} collapsed: all images have one feature; try a smaller lr"
+        )
     return replace(
         expert, classifier=fit_head(features, task.train.labels, len(task.classes), l2=l2).to(where)
     )
@@ -248,7 +259,7 @@ def _step(
     loss.backward()
     norm = nn.utils.clip_grad_norm_(weights, clip)
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
-        raise ValueError(
+        raise TrainingError(
             f"the loss or its gradient is NaN or infinite in epoch {epoch}; a smaller lr, or images and weights without "
             "NaN, are accepted"
         )

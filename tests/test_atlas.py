@@ -135,6 +135,38 @@ def test_scores_use_the_shots_and_the_right_order(done: tuple[Path, atlas.Atlas]
         assert (made.predictors[name].kind, made.predictors[name].needs) == ("score", "experts")
 
 
+def test_an_expert_that_unlearned_is_trained_again_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+
+    def at_first_bad(*arguments: object, lr: float, **options: object) -> probes.Probe:
+        rates.append(lr)
+        if len(rates) == 1:
+            raise transfer.TrainingError("collapsed")
+        return transfer.finetune(*arguments, lr=lr, **options)  # type: ignore[arg-type]
+
+    separated = iter([0.6, 0.5])  # the probe, and the expert of the second try; the third is kept as it is
+    monkeypatch.setattr(atlas, "finetune", at_first_bad)
+    monkeypatch.setattr(atlas.baselines, "nearest_class_mean", lambda *_: next(separated))
+    expert, lr = atlas._expert(TASKS[1], small(), CONFIG)
+    assert rates == [pytest.approx(1e-3 / k) for k in (1, 3, 9)]
+    assert lr == rates[-1]
+    want = transfer.finetune(small(), TASKS[1], epochs=2, lr=1e-3 / 9, device="cpu")
+    images = TASKS[1].test.images
+    assert np.allclose(expert.features(images), want.features(images))
+
+    separated = iter([0.6, 0.7])
+    rates[:] = [0.0]
+    assert atlas._expert(TASKS[1], small(), CONFIG)[1] == 1e-3  # good at once
+    separated = iter([0.6])
+
+    def always(*arguments: object, **options: object) -> probes.Probe:
+        raise transfer.TrainingError("the expert of 'standing' collapsed")
+
+    monkeypatch.setattr(atlas, "finetune", always)
+    with pytest.raises(transfer.TrainingError, match="'standing' collapsed"):
+        atlas._expert(TASKS[1], small(), CONFIG)
+
+
 def test_heads_judge_the_shots_without_an_expert(done: tuple[Path, atlas.Atlas]) -> None:
     _, made = done
     target, source = TASKS[0], TASKS[3]
@@ -278,13 +310,12 @@ def test_gains_errors_and_regrets(done: tuple[Path, atlas.Atlas]) -> None:
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     done: tuple[Path, atlas.Atlas], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, calls = done[0], []
+    whole = done[0]
 
-    def tired(*arguments: object, **options: object) -> probes.Probe:
-        calls.append(1)
-        if len(calls) == 3:
+    def tired(probe: probes.Probe, task: tasks.Task, **options: object) -> probes.Probe:
+        if task.name == "slanted":
             raise KeyboardInterrupt
-        return transfer.finetune(*arguments, **options)  # type: ignore[arg-type]
+        return transfer.finetune(probe, task, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(atlas, "finetune", tired)
     with pytest.raises(KeyboardInterrupt):

@@ -110,3 +110,25 @@ def test_bad_input_is_refused() -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_method_is_judged_on_tasks_that_had_no_part_in_its_choice() -> None:
+    rng, n = np.random.default_rng(0), 12
+    measured = rng.random((n, n))
+    np.fill_diagonal(measured, np.nan)
+    noise = {f"noise {k}": np.where(np.isnan(measured), np.nan, rng.random((n, n))) for k in range(40)}
+    found = comparison.choose(noise, measured, splits=60)
+    best = max(comparison.bootstrap(p, measured, draws=1).kendall.value for p in noise.values())
+    assert best > 0.1  # the best of forty random orders looks good …
+    assert abs(found.kendall.mean()) < 0.06  # … until it meets other tasks
+    assert set(found.each) == set(noise)
+    found = comparison.choose({**noise, "truth": measured, "reversed": -measured}, measured, splits=20)
+    assert set(found.chosen) == {"truth"}
+    assert found.kendall == pytest.approx(np.ones(20))
+    assert found.each["reversed"] == pytest.approx(-np.ones(20))
+    for call, message in (
+        (lambda: comparison.choose({}, measured), "candidates, splits: 0"),
+        (lambda: comparison.choose({"a": measured[:5, :5]}, measured[:5, :5]), "n ≥ 6"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

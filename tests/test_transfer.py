@@ -180,6 +180,13 @@ def test_a_diverging_run_names_its_epoch() -> None:
         transfer.finetune(broken, stripes(12))
 
 
+def test_an_expert_to_which_all_images_look_alike_is_refused() -> None:
+    dead = small()
+    dead.model.norm.bias.data[:] = -100  # no unit fires, so none can learn
+    with pytest.raises(transfer.TrainingError, match=r"the expert of 'stripes' collapsed.*smaller lr"):
+        transfer.finetune(dead, stripes(12), epochs=1)
+
+
 def test_bad_recipes_are_refused() -> None:
     task = stripes(12)
     for options, message in [
