@@ -25,6 +25,9 @@ from t2v import exercises
 #: How many steps of one submission may hang or crash before the rest of it is given up.
 RESTARTS = 4
 
+#: Seconds that a worker may take to start, on a busy machine, on top of its steps.
+START_UP = 60
+
 
 @dataclass(frozen=True)
 class Score:
@@ -142,7 +145,7 @@ def collect(
         messages: dict[str, str] = {}
         for _ in range(RESTARTS + 1):
             (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
-            _run_worker(folder, timeout=limit * (RESTARTS + 1))
+            _run_worker(folder, timeout=START_UP + limit * (RESTARTS + 1))
             ended, open_step = _read_journal(folder / "journal.jsonl")
             messages |= ended
             if open_step is None:

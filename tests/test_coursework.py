@@ -119,16 +119,17 @@ def test_other_solutions_as_submitted_get_all_points(name: str, tmp_path: Path) 
 
 
 def test_a_hostile_submission_spoils_only_its_own_points(tmp_path: Path) -> None:
-    hostile = {
-        "cell": "import time\nwhile True: time.sleep(0.1)",
-        "noise": "%matplotlib inline\n!exit 1\nprint('noise' * 10000)\nraise SystemExit(3)",
-        "2.2": "def upper_risk(errors, m, delta):\n    import os\n    print('bye')\n    os._exit(0)",
-        "2.3": "def labelling_bits(n, d):\n    while True:\n        pass",
-        "2.4": "def true_error(observed, s, k):\n    return object()",
-    }
-    report = grading.grade(
-        coursework.load(LIGHT), write(tmp_path / "a.ipynb", *solve(LIGHT, hostile)), limit=4
-    )
+    # No imports but math's: a step's time limit is short here, and the machine may be busy.
+    hostile = [
+        "import math",
+        "def validation_size(k, e, d):\n    return math.ceil(math.log(2 * k / d) / (2 * e**2))",
+        "while True:\n    pass",
+        "%matplotlib inline\n!exit 1\nprint('noise' * 10000)\nraise SystemExit(3)",
+        "def upper_risk(errors, m, delta):\n    import os\n    print('bye')\n    os._exit(0)",
+        "def labelling_bits(n, d):\n    while True:\n        pass",
+        "def true_error(observed, s, k):\n    return object()",
+    ]
+    report = grading.grade(coursework.load(LIGHT), write(tmp_path / "a.ipynb", *hostile), limit=4)
     got = {number: (score.points, score.message) for number, score in report.scores.items()}
     assert got["2.1"] == (20, "Correct.")
     assert got["2.2"][0] == got["2.3"][0] == got["2.4"][0] == 0
