@@ -1,6 +1,7 @@
 # Everything sets itself up in .venv and needs nothing but python3 and make.
 #   make book   execute every chapter and build the site; warnings are errors
 #   make html   build the site from the committed outputs, in under a minute
+#   make pdf    print the whole book: _build/the_information_in_a_task.pdf (needs Chromium)
 #   make test   lint, types, unit tests, chapters and the site in a real browser
 #   make lab    JupyterLab on the chapters
 #   make rank   rank six tasks as starting points for lower-case Greek
@@ -24,7 +25,7 @@ export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
 BUILD := rm -rf $(SITE) && $(BIN)/jupyter-book build . --all -n -W --keep-going
 
-.PHONY: help install book html test lint lab rank coursework clean
+.PHONY: help install book html pdf test lint lab rank coursework clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +45,9 @@ book: $(STAMP)
 html: $(STAMP)
 	export BOOK_EXECUTE=off && $(BUILD)
 	@echo "open $(SITE)/index.html"
+
+pdf: html
+	$(BIN)/python scripts/pdf.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check $(CHECKED)
