@@ -30,3 +30,54 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         }.items()
     }
 }
+
+#: Omniglot's alphabets of the part that torchvision opens first ("background"), one task each.
+ALPHABETS = (
+    "Alphabet_of_the_Magi",
+    "Anglo-Saxon_Futhorc",
+    "Arcadian",
+    "Armenian",
+    "Asomtavruli_(Georgian)",
+    "Balinese",
+    "Bengali",
+    "Blackfoot_(Canadian_Aboriginal_Syllabics)",
+    "Braille",
+    "Burmese_(Myanmar)",
+    "Cyrillic",
+    "Early_Aramaic",
+    "Futurama",
+    "Grantha",
+    "Greek",
+    "Gujarati",
+    "Hebrew",
+    "Inuktitut_(Canadian_Aboriginal_Syllabics)",
+    "Japanese_(hiragana)",
+    "Japanese_(katakana)",
+    "Korean",
+    "Latin",
+    "Malay_(Jawi_-_Arabic)",
+    "Mkhedruli_(Georgian)",
+    "N_Ko",
+    "Ojibwe_(Canadian_Aboriginal_Syllabics)",
+    "Sanskrit",
+    "Syriac_(Estrangelo)",
+    "Tagalog",
+    "Tifinagh",
+)
+#: EMNIST's ways of cutting its characters into classes.
+EMNIST_SPLITS = ("balanced", "byclass", "bymerge", "digits", "letters", "mnist")
+#: Orders of iNaturalist's birds, mammals, reptiles, amphibians, insects, spiders, plants and fungi.
+ORDERS = (
+    "Anseriformes",
+    "Charadriiformes",
+    "Carnivora",
+    "Squamata",
+    "Anura",
+    "Odonata",
+    "Lepidoptera",
+    "Araneae",
+    "Asparagales",
+    "Agaricales",
+)
+#: Most species of a taxon of iNaturalist: some orders have more of them than a task has images.
+SPECIES = 40

@@ -6,12 +6,11 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from t2v._files import file_name
-from t2v._hierarchies import GROUPS
 from t2v.tasks import Task, from_folder, from_torchvision
 from t2v.tasks import load as load_task
 
@@ -79,19 +78,17 @@ def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
 
 def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:
     """``torchvision:NAME`` is a data set, ``torchvision:NAME/GROUP`` a part of its hierarchy."""
-    from t2v.external import find_dataset
+    from t2v.external import find_group
 
-    name, _, group = text.removeprefix("torchvision:").partition("/")
-    name, classes = find_dataset(name).__name__, None
-    if group:
-        groups = GROUPS.get(name, {})
-        if group not in groups:
-            raise ValueError(f"tasks: {name} has no group {group!r}; accepted: {', '.join(groups) or 'none'}")
-        classes = groups[group]
-    numbers = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
-    return lambda: dataclasses.replace(
-        from_torchvision(name, Path(c.root), classes, c.download, **numbers), name=text
-    )
+    kind, group = find_group(text.removeprefix("torchvision:"))
+    name = kind.__name__ if group is None else f"{kind.__name__}/{group}"
+
+    def opener() -> Task:
+        numbers: dict[str, Any] = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
+        task = from_torchvision(name, Path(c.root), download=c.download, fewer=True, **numbers)
+        return dataclasses.replace(task, name=text)
+
+    return opener
 
 
 def _at_most(task: Task, c: AtlasConfig) -> Task:

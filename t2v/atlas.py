@@ -39,7 +39,7 @@ from torch import nn
 
 from t2v import baselines, distance
 from t2v._files import atomically, file_name, read_arrays, write_arrays, write_text
-from t2v._hierarchies import GROUPS
+from t2v._hierarchies import GROUPS, ORDERS
 from t2v._library import Library
 from t2v.comparison import Intervals, Kind, bootstrap
 from t2v.embedding import Method, TaskEmbedding, canonical, embed, fit_head, trivial
@@ -80,7 +80,7 @@ QUICK_TASKS = (
     "photo_blur",
 )
 
-#: Tasks of the full scale: torchvision's data sets, and CIFAR-100 cut by its own hierarchy.
+#: Tasks of the full scale: torchvision's data sets; CIFAR-100, Omniglot and iNaturalist cut by their own hierarchies.
 FULL_TASKS = (
     *(f"torchvision:CIFAR100/{group}" for group in GROUPS["CIFAR100"]),
     *(
@@ -99,8 +99,15 @@ FULL_TASKS = (
             "OxfordIIITPet",
             "Food101",
             "FGVCAircraft",
+            "Flowers102",
+            "EMNIST/letters",
         )
     ),
+    *(
+        f"torchvision:Omniglot/{alphabet}"
+        for alphabet in ("Balinese", "Cyrillic", "Greek", "Hebrew", "Japanese_(katakana)", "Korean")
+    ),
+    *(f"torchvision:INaturalist/{order}" for order in ORDERS),
 )
 
 #: Baselines that need the expert's features or outputs, in the order of the files.
@@ -135,7 +142,7 @@ class AtlasConfig:
     scale : str
         The name of the settings that these started from.
     tasks : tuple of str
-        Names: offline tasks, ``torchvision:NAME``, ``torchvision:CIFAR100/GROUP``, or paths to image folders; with a
+        Names: offline tasks, ``torchvision:NAME``, ``torchvision:NAME/GROUP``, or paths to image folders; with a
         ``library`` folder, names of its sub-folders (empty: all of them).
     library : str
         ``"offline"``, or a folder of image folders.

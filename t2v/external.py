@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from t2v._hierarchies import ALPHABETS, EMNIST_SPLITS, GROUPS, SPECIES
+
 #: File names that count as images; anything else in a class's folder is passed over.
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
@@ -147,6 +149,51 @@ def find_dataset(name: str) -> type[Any]:
     return dataset
 
 
+def find_group(name: str) -> tuple[type[Any], str | None]:
+    """Split ``"NAME/GROUP"`` into a data set and the group of its classes that is meant, None for all.
+
+    Groups are CIFAR-100's superclasses, EMNIST's splits, Omniglot's alphabets, and any taxon of iNaturalist above the
+    species.
+
+    Raises
+    ------
+    ValueError
+        If there is no such data set or group; iNaturalist's taxa are known only when its folders are read.
+    """
+    name, _, group = name.partition("/")
+    kind = find_dataset(name)
+    if not group:
+        return kind, None
+    known = {**GROUPS, "EMNIST": EMNIST_SPLITS, "Omniglot": ALPHABETS}.get(kind.__name__, ())
+    if group not in known and kind.__name__ != "INaturalist":
+        near = difflib.get_close_matches(group, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"accepted: {', '.join(known) or 'none'}"
+        raise ValueError(f"name: {kind.__name__} has no group {group!r}; {hint}")
+    return kind, group
+
+
+def group_classes(kind: type[Any], group: str | None, known: Sequence[str]) -> Sequence[str | int] | None:
+    """Return the classes of a group that :func:`find_group` found; None if that is all of them.
+
+    A taxon of iNaturalist with more than 40 species gives 40, evenly spaced in the data set's own, taxonomic order.
+    """
+    if group is None or kind.__name__ == "EMNIST":  # EMNIST's group has been opened as a split
+        return None
+    if kind.__name__ in GROUPS:
+        return GROUPS[kind.__name__][group]
+    if kind.__name__ == "Omniglot":
+        return [c for c in known if c.startswith(f"{group}/")]
+    # Folders are called NUMBER_kingdom_phylum_class_order_family_genus_species.
+    taxa = [c.split("_")[1:7] for c in known]
+    species = [c for c, above in zip(known, taxa, strict=True) if group in above]
+    if not species:
+        near = difflib.get_close_matches(group, sorted({t for above in taxa for t in above}), n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"name: {kind.__name__} has no taxon {group!r}{hint}")
+    rows = np.linspace(0, len(species) - 1, min(SPECIES, len(species))).round().astype(int)
+    return [species[i] for i in rows]
+
+
 def open_dataset(kind: type[Any], root: Path, download: bool, options: Mapping[str, Any]) -> list[Any]:
     """Open a data set: ``[training set, test set]``, or ``[all]`` if torchvision does not divide it.
 
@@ -181,7 +228,7 @@ def open_dataset(kind: type[Any], root: Path, download: bool, options: Mapping[s
 
 def _open(kind: type[Any], root: Path, arguments: dict[str, Any]) -> Any:
     try:
-        return kind(**arguments)
+        dataset = kind(**arguments)
     except TypeError as error:
         raise ValueError(f"options: {kind.__name__} needs or refuses an option: {error}") from error
     except (RuntimeError, OSError) as error:
@@ -192,6 +239,23 @@ def _open(kind: type[Any], root: Path, arguments: dict[str, Any]) -> Any:
             f"root: the files of {kind.__name__} are not (all) there, or damaged; "
             f"expected in {_expected(kind, root)}; {how}. torchvision says: {error}"
         ) from error
+    _sort(dataset)
+    return dataset
+
+
+def _sort(dataset: Any) -> None:
+    """Bring iNaturalist and Omniglot into the order of their names, images and classes.
+
+    torchvision lists them in the order of the file system, which differs from machine to machine.
+    """
+    if type(dataset).__name__ == "INaturalist":
+        dataset.index.sort()
+    if type(dataset).__name__ == "Omniglot":
+        was = dataset._characters
+        dataset._characters = sorted(was)
+        rank = {name: i for i, name in enumerate(dataset._characters)}
+        renumbered = [(rank[was[c]], file) for file, c in dataset._flat_character_images]
+        dataset._flat_character_images = [(file, c) for c, file in sorted(renumbered)]
 
 
 def _expected(kind: type[Any], root: Path) -> Path:
@@ -200,7 +264,10 @@ def _expected(kind: type[Any], root: Path) -> Path:
 
     if issubclass(kind, datasets.MNIST):
         return root / kind.__name__ / "raw"
-    return root / kind.base_folder if isinstance(getattr(kind, "base_folder", None), str) else root
+    if kind.__name__ == "Flowers102":  # its folder is named in no attribute of the class
+        return root / "flowers-102"
+    folders = (getattr(kind, attribute, None) for attribute in ("base_folder", "folder"))
+    return root / next((f for f in folders if isinstance(f, str)), "")
 
 
 def dataset_labels(dataset: Any) -> NDArray[np.int64]:
@@ -216,9 +283,7 @@ def dataset_labels(dataset: Any) -> NDArray[np.int64]:
         if values is not None and len(values) == len(dataset):
             break
     else:
-        samples = getattr(dataset, "samples", None) or getattr(dataset, "_samples", None)
-        pairs = samples if samples is not None else (dataset[i] for i in range(len(dataset)))
-        values = [pair[1] for pair in pairs]
+        values = [pair[1] for pair in _pairs(dataset)]
     labels = np.asarray(values)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -227,9 +292,24 @@ def dataset_labels(dataset: Any) -> NDArray[np.int64]:
     return labels.astype(np.int64)
 
 
+def _pairs(dataset: Any) -> Any:
+    """Return (anything, label) of each image, without opening the images if the data set has a list of them."""
+    for attribute in ("samples", "_samples", "_flat_character_images"):
+        if getattr(dataset, attribute, None):
+            return getattr(dataset, attribute)
+    if len(ranks := getattr(dataset, "target_type", [])) == 1 and hasattr(dataset, "categories_map"):
+        rank = ranks[0]  # iNaturalist: the species, or what is above it
+        above = dataset.categories_map
+        return [(file, c if rank == "full" else above[c][rank]) for c, file in dataset.index]
+    return (dataset[i] for i in range(len(dataset)))
+
+
 def dataset_classes(dataset: Any, n_classes: int) -> tuple[str, ...]:
     """Return the class names of a torchvision data set; their numbers, as words, if it has no names."""
-    for attribute in ("classes", "categories"):
+    ranks = getattr(dataset, "target_type", None)
+    if ranks and ranks != ["full"] and hasattr(dataset, "category_name"):
+        return tuple(dataset.category_name(ranks[0], c) for c in range(n_classes))
+    for attribute in ("classes", "categories", "all_categories", "_characters"):
         named = getattr(dataset, attribute, None)
         if named is not None and len(named) >= n_classes:
             return tuple(str(c) for c in named)

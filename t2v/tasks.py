@@ -443,6 +443,7 @@ def from_torchvision(
     train: int | None = 600,
     test: int | None = 400,
     seed: int = 0,
+    fewer: bool = False,
     **options: Any,
 ) -> Task:
     """Load a task from one of torchvision's classification data sets.
@@ -455,7 +456,10 @@ def from_torchvision(
     Parameters
     ----------
     name : str
-        The class's name in ``torchvision.datasets``, in upper or lower case: ``"CIFAR10"``, ``"dtd"``.
+        The class's name in ``torchvision.datasets``, in upper or lower case: ``"CIFAR10"``, ``"dtd"``. After a slash,
+        a group of its classes: ``"CIFAR100/fish"`` (its superclasses), ``"EMNIST/letters"``, ``"Omniglot/Greek"`` (its
+        alphabets), ``"INaturalist/Anura"`` (the species of any taxon, 40 at most: evenly spaced in their taxonomic
+        order).
     root : path
         The folder of the data set's files, as torchvision takes it.
     classes : sequence of str or int, optional
@@ -466,6 +470,9 @@ def from_torchvision(
         As in :func:`load`.
     train, test : int or None
         Number of images; None for all.
+    fewer : bool
+        Whether to be content with the images that there are, where they are fewer than asked for. A data set without
+        parts is then divided in the proportion of ``train`` and ``test``.
     **options
         Passed on to the data set, for instance ``split="letters"`` of EMNIST.
 
@@ -484,23 +491,28 @@ def from_torchvision(
     for argument, n in (("train", train), ("test", test)):
         if n is not None:
             _check_int(argument, n, 1)
-    kind = external.find_dataset(name)
+    kind, group = external.find_group(name)
+    if group is not None and classes is not None:
+        raise ValueError(f"classes: {name!r} names a group of classes already; give one or the other")
+    if group is not None and kind.__name__ == "EMNIST":
+        options["split"] = group
     parts = external.open_dataset(kind, Path(root).expanduser(), download, options)
     labels = [external.dataset_labels(part) for part in parts]
     known = external.dataset_classes(parts[0], int(max(y.max() for y in labels)) + 1)
     # A name without any image is no class: EMNIST's letters count from one and call number zero "N/A".
     present = np.unique(np.concatenate(labels)).tolist()
+    classes = external.group_classes(kind, group, known) if classes is None else classes
     kept = present if classes is None else _class_numbers(classes, known)
     pools = [np.flatnonzero(np.isin(y, kept)) for y in labels]
     renamed = [_renumber(y[rows], kept) for y, rows in zip(labels, pools, strict=True)]
-    chosen = _choose_parts(renamed, train, test, seed, kind.__name__)
+    chosen = _choose_parts(renamed, train, test, seed, kind.__name__, fewer)
     datasets = []
     for k, rows in enumerate(chosen):
         which = min(k, len(parts) - 1)
         images = external.dataset_images(parts[which], pools[which][rows], size)
         datasets.append(ArrayDataset(images, renamed[which][rows]))
     return Task(
-        name=f"torchvision-{kind.__name__}",
+        name="-".join(("torchvision", kind.__name__, *([group] if group else []))),
         train=datasets[0],
         test=datasets[1],
         classes=tuple(known[c] for c in kept),
@@ -510,7 +522,12 @@ def from_torchvision(
 
 
 def _choose_parts(
-    labels: list[NDArray[np.int64]], train: int | None, test: int | None, seed: int, name: str
+    labels: list[NDArray[np.int64]],
+    train: int | None,
+    test: int | None,
+    seed: int,
+    name: str,
+    fewer: bool = False,
 ) -> _Rows:
     """Choose rows from one pool for both sets, or from a pool for each."""
     from t2v.rendering import choose, stream
@@ -520,11 +537,14 @@ def _choose_parts(
         if train is None:
             train = round(0.6 * total) if test is None else total - test
         test = total - train if test is None else test
+        if fewer and train + test > total:
+            train = round(total * train / (train + test))
+            test = total - train
         _check_supply("train, test", max(train, 1) + max(test, 1), total, name)
         return choose(labels[0], train, test, stream(seed, name))
     rows = []
     for part, have, asked in (("train", labels[0], train), ("test", labels[1], test)):
-        n = len(have) if asked is None else asked
+        n = len(have) if asked is None or (fewer and asked > len(have)) else asked
         _check_supply(part, n, len(have), f"the {part} part of {name}")
         rows.append(choose(have, n, 0, stream(seed, name, part))[0])
     return rows[0], rows[1]

@@ -411,26 +411,27 @@ def test_bad_settings_are_refused(tmp_path: Path) -> None:
 def test_tasks_are_opened_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    def fake(name: str, root: Path, classes: object, download: bool, **numbers: int) -> tasks.Task:
-        asked.append((name, root, classes, download, numbers))
+    def fake(name: str, root: Path, download: bool, fewer: bool, **numbers: int) -> tasks.Task:
+        asked.append((name, root, download, fewer, numbers))
         return TASKS[0]
 
     monkeypatch.setattr("t2v._library.from_torchvision", fake)
     config = atlas.AtlasConfig.at("full", root="there", shots=5)
-    assert len(atlas.check(config)) == 33
+    assert len(atlas.check(config)) == 51
     library = atlas.Library(config, None)
     assert library["torchvision:CIFAR100/fish"].name == "torchvision:CIFAR100/fish"
     library["torchvision:SVHN"]
+    library["torchvision:Omniglot/Greek"]
     numbers = {"size": 224, "train": 1800, "test": 500, "seed": 0}
-    fish = ("aquarium_fish", "flatfish", "ray", "shark", "trout")
     assert asked == [
-        ("CIFAR100", Path("there"), fish, False, numbers),
-        ("SVHN", Path("there"), None, False, numbers),
+        (name, Path("there"), False, True, numbers) for name in ("CIFAR100/fish", "SVHN", "Omniglot/Greek")
     ]
     classes = [c for group in atlas.GROUPS["CIFAR100"].values() for c in group]
     assert len(set(classes)) == 100
     for name, message in (
         ("torchvision:CIFAR100/birds", "no group 'birds'; accepted: aquatic_mammals"),
+        ("torchvision:Omniglot/Grek", "Omniglot has no group 'Grek'; did you mean Greek"),
+        ("torchvision:SVHN/odd", "SVHN has no group 'odd'; accepted: none"),
         ("torchvision:MNITS", "did you mean"),
         ("no/such/folder", "not a folder"),
     ):

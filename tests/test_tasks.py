@@ -876,6 +876,10 @@ def test_torchvision_emnist_letters_have_26_classes(tmp_path):
     assert np.bincount(task.train.labels).tolist() == [2] * 26
     assert np.array_equal(task.test.images[:, 3, 3, 1], 5 * (task.test.labels + 1))
 
+    group = tasks.from_torchvision("EMNIST/letters", tmp_path, size=8, train=52, test=26)
+    assert group.name == "torchvision-EMNIST-letters"
+    assert np.array_equal(group.train.images, task.train.images)
+
 
 def test_torchvision_classes_are_chosen_before_images(tmp_path):
     make_mnist(tmp_path)
@@ -950,6 +954,105 @@ def test_torchvision_textures_format(tmp_path):
     task = tasks.from_torchvision("dtd", tmp_path, size=8, train=6, test=4)
     assert task.classes == ("banded", "dotted")
     assert np.array_equal(task.train.images[:, 4, 4, 0] < 100, task.train.labels == 1)
+
+
+def test_torchvision_flowers_format(tmp_path, monkeypatch):
+    """Flowers102: numbers of the three parts, and labels from one, in MATLAB files with published MD5 sums."""
+    from scipy.io import savemat
+    from torchvision.datasets import Flowers102
+
+    base = tmp_path / "flowers-102"
+    labels = np.arange(12) % 2 + 1
+    for i, label in enumerate(labels, 1):
+        write(base / "jpg" / f"image_{i:05d}.jpg", (200 if label == 1 else 20, 0, 0))
+    savemat(base / "imagelabels.mat", {"labels": labels})
+    savemat(base / "setid.mat", {"trnid": np.arange(1, 7), "valid": [7, 8], "tstid": np.arange(9, 13)})
+    with pytest.raises(ValueError, match=r"files of Flowers102 .* expected in .*flowers-102; download=True"):
+        tasks.from_torchvision("flowers102", tmp_path, train=6, test=4)
+    sums = {
+        key: (file, hashlib.md5((base / file).read_bytes()).hexdigest() if key != "image" else md5)
+        for key, (file, md5) in Flowers102._file_dict.items()
+    }
+    monkeypatch.setattr(Flowers102, "_file_dict", sums)
+    task = tasks.from_torchvision("flowers102", tmp_path, size=8, train=6, test=4)
+    assert task.classes == ("pink primrose", "hard-leaved pocket orchid")
+    assert np.array_equal(task.train.images[:, 4, 4, 0] < 100, task.train.labels == 1)
+    with pytest.raises(
+        ValueError, match=r"train: 7 images were asked for, but the train part of Flowers102 has 6"
+    ):
+        tasks.from_torchvision("flowers102", tmp_path, size=8, train=7, test=2)
+    all_of_it = tasks.from_torchvision("flowers102", tmp_path, size=8, train=7, test=2, fewer=True)
+    assert (len(all_of_it.train), len(all_of_it.test)) == (6, 2)
+
+
+def test_torchvision_omniglot_by_alphabet(tmp_path, monkeypatch):
+    """A folder an alphabet, in it one a character; the data set is not divided into training and test."""
+    from torchvision.datasets import Omniglot
+
+    base = tmp_path / "omniglot-py"
+    characters = [f"{a}/character{k:02}" for a in ("Futurama", "Greek", "Hebrew") for k in (1, 2)]
+    for c, character in enumerate(characters):
+        for i in range(10):
+            write(base / "images_background" / character / f"{c:04}_{i:02}.png", 30 * c, mode="L")
+    archive = base / "images_background.zip"
+    archive.write_bytes(b"sum")
+    with pytest.raises(ValueError, match=r"files of Omniglot .* expected in .*omniglot-py"):
+        tasks.from_torchvision("omniglot", tmp_path)
+    monkeypatch.setattr(
+        Omniglot, "zips_md5", {"images_background": hashlib.md5(archive.read_bytes()).hexdigest()}
+    )
+    greek = tasks.from_torchvision("omniglot/Greek", tmp_path, size=8, train=12, test=8)
+    assert greek.name == "torchvision-Omniglot-Greek"
+    assert greek.classes == ("Greek/character01", "Greek/character02")
+    assert np.bincount(greek.train.labels).tolist() == [6, 6]
+    assert np.array_equal(greek.test.images[:, 4, 4, 1], 30 * (2 + greek.test.labels))
+    assert tasks.from_torchvision("Omniglot", tmp_path, size=8, train=30, test=30).n_classes == 6
+    # Sixty images were asked for and there are twenty: they are divided two to one, as was asked.
+    few = tasks.from_torchvision("Omniglot/Greek", tmp_path, size=8, train=40, test=20, fewer=True)
+    assert (len(few.train), len(few.test)) == (13, 7)
+    with pytest.raises(ValueError, match=r"train, test: 60 images were asked for, but Omniglot has 20"):
+        tasks.from_torchvision("Omniglot/Greek", tmp_path, size=8, train=40, test=20)
+    with pytest.raises(ValueError, match=r"Omniglot has no group 'Grek'; did you mean Greek"):
+        tasks.from_torchvision("Omniglot/Grek", tmp_path)
+    with pytest.raises(ValueError, match=r"classes: 'Omniglot/Greek' names a group of classes already"):
+        tasks.from_torchvision("Omniglot/Greek", tmp_path, classes=[0, 1])
+
+
+def test_torchvision_inaturalist_by_taxon(tmp_path, monkeypatch):
+    """A folder a species, whose name holds its taxa; the labels are read from the names alone."""
+    species = [
+        "Animalia_Chordata_Amphibia_Anura_Ranidae_Rana_temporaria",
+        "Animalia_Chordata_Amphibia_Anura_Hylidae_Hyla_arborea",
+        "Animalia_Chordata_Aves_Anseriformes_Anatidae_Anas_crecca",
+        "Animalia_Chordata_Aves_Anseriformes_Anatidae_Anas_acuta",
+        "Animalia_Chordata_Aves_Anseriformes_Anatidae_Cygnus_olor",
+    ]
+    folders = [f"{k:05}_{name}" for k, name in enumerate(species)]
+    for part, n in (("2021_train_mini", 4), ("2021_valid", 2)):
+        for k, folder in enumerate(folders):
+            for i in range(n):
+                write(tmp_path / part / folder / f"{i}.png", (40 * k, 0, 0))
+    birds = tasks.from_torchvision("INaturalist/Anseriformes", tmp_path, size=8, train=9, test=6)
+    assert birds.classes == tuple(folders[2:])
+    assert np.bincount(birds.train.labels).tolist() == [3, 3, 3]
+    assert np.array_equal(birds.test.images[:, 4, 4, 0], 40 * (2 + birds.test.labels))
+    frogs = tasks.from_torchvision("inaturalist/Amphibia", tmp_path, size=8, train=8, test=4)
+    assert frogs.classes == tuple(folders[:2])
+    orders = tasks.from_torchvision("INaturalist", tmp_path, size=8, train=16, test=8, target_type="order")
+    assert orders.classes == ("Anura", "Anseriformes")
+    assert np.array_equal(orders.train.images[:, 4, 4, 0] >= 80, orders.train.labels == 1)
+    assert tasks.from_torchvision("INaturalist", tmp_path, size=8, train=10, test=5).n_classes == 5
+    monkeypatch.setattr(external, "SPECIES", 2)
+    ends = tasks.from_torchvision("INaturalist/Aves", tmp_path, size=8, train=8, test=4)
+    assert ends.classes == (folders[2], folders[4])
+    with pytest.raises(
+        ValueError, match=r"INaturalist has no taxon 'Anseriforms'; did you mean Anseriformes"
+    ):
+        tasks.from_torchvision("INaturalist/Anseriforms", tmp_path, train=4, test=2)
+    with pytest.raises(ValueError, match=r"at least two different ones are needed"):
+        tasks.from_torchvision("INaturalist/Cygnus", tmp_path, train=4, test=2)
+    with pytest.raises(ValueError, match=r"files of INaturalist are not"):
+        tasks.from_torchvision("INaturalist/Aves", tmp_path / "empty", train=4, test=2)
 
 
 def test_torchvision_refusals(tmp_path):
