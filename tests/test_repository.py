@@ -119,6 +119,91 @@ def test_each_claim_is_judged_in_its_own_chapter_only() -> None:
             assert LEDGER[name].chapter == path.stem
 
 
+# --- the map of the paper ---
+
+# What the review paper has: its sections, the points of its discussion, its equations (those without a number by the name
+# that the paper gives them), its definitions and its figures. It has no tables.
+PAPER_SECTIONS = ["§1", "§1.1", "§1.2", "§2", "§3", "§3.1"]
+PAPER_SECTIONS += ["§4", "§4.1", "§4.2", "§4.3", "§4.3.1", "§4.4", "§4.5", "§4.6"]
+PAPER_SECTIONS += ["§5", "§5.1", "§5.2", "§5.3", "§5.4", "§5.5"]
+PAPER_SECTIONS += ["§6", "§6.1", "§6.2", "§6.2.1", "§6.2.2", "§7", "A.1", "A.2"]
+PAPER_POINTS = [f"§7 {letter}" for letter in ("a", "b", "c", "d", "e", "f", "g", "h", "i")]
+PAPER_EQUATIONS = [f"eq. {n}" for n in range(1, 7)]
+PAPER_EQUATIONS += ["IB", "IB Lagrangian", "new IBL", "Activations IB", "Weights IB"]
+PAPER_DEFINITIONS = ["def. 6.1", "def. 6.2"]
+PAPER_FIGURES = [f"Fig. {n}" for n in range(1, 5)]
+PAPER = {*PAPER_SECTIONS, *PAPER_POINTS, *PAPER_EQUATIONS, *PAPER_DEFINITIONS, *PAPER_FIGURES}
+NOTHING_TO_COMPUTE = {"§1.1", "§1.2"}  # the overview and the related work
+
+
+def map_rows() -> list[list[str]]:
+    """Return the rows of the map: places in the paper, subject, chapters, functions, tests, claims."""
+    lines = (BOOK / "paper_map.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    return rows[1:]  # the first is the header
+
+
+def places(row: list[str]) -> set[str]:
+    return set(row[0].split(", "))
+
+
+map_entries = pytest.mark.parametrize("row", map_rows(), ids=lambda row: f"{row[0]}: {row[1][:30]}")
+
+
+def test_the_map_has_a_row_for_everything_in_the_paper() -> None:
+    mapped = set().union(*map(places, map_rows()))
+    assert not PAPER - mapped, f"no row for {sorted(PAPER - mapped)}"
+    assert not mapped - PAPER, f"not in the paper: {sorted(mapped - PAPER)}"
+
+
+@map_entries
+def test_a_row_of_the_map_names_what_exists(row: list[str]) -> None:
+    assert len(row) == 6
+    chapters_of_row = re.findall(r"\{chapter\}`(\d+)`", row[2])
+    pages = re.findall(r"\{doc\}`(?:[^`<]*<)?(\w+)>?`", row[2])
+    assert chapters_of_row or pages, "no chapter"
+    for number in chapters_of_row:
+        assert list(BOOK.glob(f"{int(number):02d}_*.ipynb")), f"no chapter {number}"
+    for page in pages:
+        assert (BOOK / f"{page}.md").is_file(), f"no page {page}"
+    functions = re.findall(r"\{t2v\}`(\w+)\.(\w+)`", row[3])
+    assert functions or places(row) <= NOTHING_TO_COMPUTE, "no function"
+    for module, name in functions:
+        assert name in public_names(module), f"no t2v.{module}.{name}"
+    tests = re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", row[4])
+    assert tests, "no test"
+    for path, function in tests:
+        assert (ROOT / path).is_file(), f"no file {path}"
+        assert not function or function in test_functions(ROOT / path), f"no test {path}::{function}"
+
+
+@cache
+def public_names(module: str) -> frozenset[str]:
+    """Return the functions and classes of a module, from its source: nothing is imported."""
+    path = ROOT / "t2v" / f"{module}.py"
+    if not path.is_file():
+        return frozenset()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    for node in tree.body:  # what a module takes over from a neighbour and offers as its own
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("t2v."):
+            found |= {name.asname or name.name for name in node.names}
+    return frozenset(found)
+
+
+@map_entries
+def test_a_row_of_the_map_links_claims_of_its_chapters(row: list[str]) -> None:
+    numbers = {int(n) for n in re.findall(r"\{chapter\}`(\d+)`", row[2])}
+    for name, anchor in re.findall(r"\[(C\d\d)\]\(#claim-(c\d\d)\)", row[5]):
+        assert anchor == name.lower()
+        assert int(LEDGER[name].chapter[:2]) in numbers, f"{name} belongs to {LEDGER[name].chapter}"
+
+
+def test_the_map_links_every_claim() -> None:
+    linked = {name for row in map_rows() for name in re.findall(r"\[(C\d\d)\]", row[5])}
+    assert linked == set(LEDGER)
+
+
 # --- the chapters ---
 
 
