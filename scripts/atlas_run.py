@@ -12,7 +12,8 @@ images, other embeddings, other experts, another draw of the shots — and write
   low-shot error from the frozen probe and from the task's own expert;
 - ``cuts.csv``: the low-shot error when the features are taken from inside the network, after each of its stages, for
   the frozen probe and two experts a target;
-- ``config.json``: settings, date, machine, seconds of each step, experts that failed.
+- ``config.json``: settings, date, machine, seconds of each step, experts that unlearned and were trained again at a
+  smaller rate, experts that still serve their own task no better than the probe.
 """
 
 from __future__ import annotations
@@ -126,6 +127,15 @@ def cuts(made: atlas.Atlas, folder: Path, config: atlas.AtlasConfig) -> list[dic
     return rows
 
 
+def slower(folder: Path, config: atlas.AtlasConfig) -> dict[str, float]:
+    """Return the tasks whose expert was trained at a smaller rate than the others, and that rate."""
+    rates = {}
+    for name in config.tasks:
+        content = torch.load(folder / "experts" / f"{name}.pt", map_location="cpu", weights_only=True)
+        rates[name] = json.loads(content["about"]).get("lr", config.lr)
+    return {name: float(f"{lr:.3g}") for name, lr in rates.items() if lr != config.lr}
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return CSV text; numbers with five digits, nothing for NaN."""
 
@@ -162,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "machine": f"{os.cpu_count()} cores, {'GPU' if torch.cuda.is_available() else 'CPU'}",
         **{"versions": made[0].config["versions"], "config": made[0].config["config"], "seeds": args.seeds},
         "seconds": [{key: round(value, 1) for key, value in one.seconds.items()} for one in made],
+        "slower_experts": {str(k): slower(args.runs / f"seed{k}", config) for k in args.seeds},
         "failed_experts": {str(k): one.failed_experts() for k, one in zip(args.seeds, made, strict=True)},
     }
     write_text(args.out / "config.json", json.dumps(about, indent=2) + "\n")
