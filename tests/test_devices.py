@@ -174,6 +174,146 @@ def _without_to(real: object) -> object:
     return from_numpy
 
 
+def test_nothing_is_pinned_and_no_weight_rearranged_off_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("pinned")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    probe = probes.from_module(Small()).to("cpu")
+    assert probe.features(small_task().train.images).shape == (24, 8)
+    assert all(p.is_contiguous() for p in probe.model.parameters())
+    with pytest.raises(AssertionError, match="pinned"):  # the branch that a GPU takes
+        probes._sent(torch.zeros(2, 2), torch.device("cuda"))
+
+
+def test_inputs_are_channels_last() -> None:
+    probe = probes.from_module(Small())
+    x = probe.preprocess(small_task().train.images)
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    want = (small_task().train.images[3, 5, 7] / 255 - probe.mean) / probe.std
+    assert np.allclose(x[3, :, 5, 7].numpy(), want, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layout_of_the_weights_leaves_the_embedding(
+    method: embedding.Method, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``Probe.to`` does on CUDA, done on the CPU."""
+    want = embedding.embed(small_task(), probes.from_module(Small()), method=method, device="cpu")
+    probe = probes.from_module(Small())
+    monkeypatch.setattr(probes.Probe, "to", lambda self, device: self)
+    probe.model.to(memory_format=torch.channels_last)
+    assert not probe.model.body[0].weight.is_contiguous()
+    got = embedding.embed(small_task(), probe, method=method, device="cpu")
+    assert not probe.model.body[0].weight.is_contiguous()
+    assert np.allclose(got.values, want.values, rtol=1e-4, atol=1e-8 * want.values.max())
+
+
+def _switches() -> tuple[bool, bool]:
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+def test_arithmetic_is_switched_and_switched_back() -> None:
+    probe, before = probes.from_module(Small()), _switches()
+    x = probe.preprocess(small_task().train.images)
+    plain = probe.model(x)
+    for arithmetic, inside in (("float32", (False,) * 2), ("tf32", (True,) * 2)):
+        with probes.computing(probe, arithmetic):
+            assert _switches() == inside
+            assert torch.equal(probe.model(x), plain)
+        assert _switches() == before
+    with probes.computing(probe, "bfloat16"):
+        rounded = probe.model(x)
+        assert not torch.is_autocast_enabled("cpu")  # what comes behind the extractor is not rounded
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - plain).abs().max() < 0.05 * plain.abs().max()
+    assert torch.equal(probe.model(x), plain)
+    with pytest.raises(RuntimeError), probes.computing(probe, "bfloat16"):
+        probe.model(x[:, :2])
+    assert _switches() == before
+    assert not torch.is_autocast_enabled("cpu")
+    assert not probe.model._forward_hooks
+    assert not probe.model._forward_pre_hooks
+    with (
+        pytest.raises(ValueError, match=r"arithmetic: 'half' is unknown; accepted: float32, tf32, bfloat16"),
+        probes.computing(probe, "half"),  # type: ignore[arg-type]
+    ):
+        pass
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_float32_is_the_default_to_the_bit(method: embedding.Method) -> None:
+    probe = probes.from_module(Small())
+    plain = embedding.embed(small_task(), probe, method=method, device="cpu")
+    for arithmetic in ("float32", "tf32"):  # TF32 exists on CUDA alone
+        again = embedding.embed(small_task(), probe, method=method, device="cpu", arithmetic=arithmetic)
+        assert np.array_equal(again.values, plain.values)
+    rough = embedding.embed(small_task(), probe, method=method, device="cpu", arithmetic="bfloat16")
+    assert "arithmetic" not in plain.metadata
+    assert rough.metadata["arithmetic"] == "bfloat16"
+    assert not np.array_equal(rough.values, plain.values)
+    assert np.allclose(rough.values, plain.values, rtol=0.4, atol=0.02 * plain.values.max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["greek_lower", "mnist"])
+def test_bfloat16_keeps_the_pattern_and_not_always_the_largest(name: str) -> None:
+    """Against the noise of the seed, which divides the images and draws the labels."""
+    task, probe = tasks.load(name, size=64, train=100, test=20), probes.load()
+    first, *seeds = (embedding.embed(task, probe, seed=s, device="cpu").values for s in range(4))
+    rough = embedding.embed(task, probe, device="cpu", arithmetic="bfloat16").values
+
+    def log_correlation(other: np.ndarray) -> float:
+        both = (first > 0) & (other > 0)
+        return float(np.corrcoef(np.log(first[both]), np.log(other[both]))[0, 1])
+
+    def log_trace_ratio(other: np.ndarray) -> float:
+        return abs(float(np.log(other.sum() / first.sum())))
+
+    def correlation(other: np.ndarray) -> float:
+        return float(np.corrcoef(first, other)[0, 1])
+
+    assert 1 - log_correlation(rough) < 0.5 * (1 - max(map(log_correlation, seeds)))
+    if name == "greek_lower":
+        assert log_trace_ratio(rough) < max(map(log_trace_ratio, seeds))
+        assert correlation(rough) > max(map(correlation, seeds))
+    else:  # wide black areas: not within the seed's noise, and the docstring says so
+        assert log_trace_ratio(rough) > 0.5 * max(map(log_trace_ratio, seeds))
+        assert correlation(rough) < min(map(correlation, seeds))
+
+
+def test_squares_of_rounded_gradients_are_summed_in_single_precision() -> None:
+    """Summed in bfloat16 itself, 4,096 equal terms stay at 256 of them: 256 + 1 rounds to 256."""
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 2, bias=False)).to(torch.bfloat16)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.fill_(1.0)
+        model[1].weight[1] = -1.0
+    found = fisher.diagonal(model, torch.ones(4096, 1, dtype=torch.bfloat16), batch_size=4096)
+    p = torch.tensor([1.0, -1.0]).softmax(0)
+    want = 4 * float(p[0] * p[1])
+    assert found["0.weight"].dtype == torch.float32
+    assert float(found["0.weight"]) == pytest.approx(want, rel=0.05)
+
+
+@needs_gpu
+def test_gpu_lays_the_weights_out_for_its_kernels() -> None:
+    probe = probes.from_module(Small()).to("cuda")
+    assert probe.model.body[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert probe.preprocess(small_task().train.images).is_contiguous(memory_format=torch.channels_last)
+    assert probe.to("cpu").model.body[0].weight.is_contiguous()
+
+
+@needs_gpu
+@pytest.mark.parametrize(("arithmetic", "rtol"), [("tf32", 0.1), ("bfloat16", 0.5)])
+def test_gpu_in_less_precision_stays_near(arithmetic: probes.Arithmetic, rtol: float) -> None:
+    want, got = (
+        embedding.embed(small_task(), probes.from_module(Small()), device="cuda", arithmetic=a)
+        for a in ("float32", arithmetic)
+    )
+    assert np.allclose(got.values, want.values, rtol=rtol, atol=0.02 * want.values.max())
+
+
 @needs_gpu
 @pytest.mark.parametrize("method", METHODS)
 def test_gpu_gives_the_embedding_of_the_cpu(method: embedding.Method) -> None:
