@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import http.server
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -490,3 +491,105 @@ def test_dark_mode_keeps_figures_on_white(page: Any, site: Path, address: str) -
         "[...document.querySelectorAll('.cell_output img')].map(e => getComputedStyle(e).backgroundColor)"
     )
     assert set(colours) <= {"rgb(255, 255, 255)"}
+
+
+# --- the glossary's terms in the chapters ---
+
+
+class Terms(HTMLParser):
+    """The addresses of a page's glossary terms, and the terms whose definitions it brings along."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.definitions: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect links and definitions."""
+        found = {name: value or "" for name, value in attrs}
+        if tag == "a" and "t2v-term" in found.get("class", "").split():
+            self.links.append(found["href"])
+        if "data-term" in found:
+            self.definitions.append(found["data-term"])
+
+
+def test_terms_lead_to_the_glossary_once(site: Path, parsed: dict[str, Parsed]) -> None:
+    chapters = [n for n in page_names(site) if re.match(r"book/\d\d_", n)]
+    if not chapters:
+        pytest.skip("no chapter is built yet")
+    for name in chapters:
+        terms = Terms(site / name)
+        anchors = [link.removeprefix("glossary.html#") for link in terms.links]
+        assert 0 < len(anchors) <= 25, name
+        assert len(set(anchors)) == len(anchors), f"{name} links a term twice: {sorted(anchors)}"
+        assert set(anchors) <= parsed["book/glossary.html"].ids, name
+        assert sorted(terms.definitions) == sorted(anchors), name
+
+
+def test_definitions_are_not_searched(site: Path) -> None:
+    """What a card shows is found on the glossary's page only: its words are not indexed with the chapters."""
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    assert "t2v-definitions" not in index
+    pages = json.loads(index[index.index("{") : index.rindex("}") + 1])
+    # "predecessor" stands in the definition of a Markov chain, which chapters 1 and 3 link to.
+    found = pages["terms"]["predecessor"]
+    names = [pages["docnames"][i] for i in ([found] if isinstance(found, int) else found)]
+    assert "book/glossary" in names
+    assert "book/03_bottleneck" not in names
+
+
+@needs_browser
+def test_a_term_shows_its_definition(page: Any, site: Path, address: str) -> None:
+    names = [n for n in pages_with(site, "#term-Fisher-information") if re.match(r"book/\d\d_", n)]
+    if not names:
+        pytest.skip("no chapter links this term yet")
+    open_page(page, f"{address}/{names[0]}")
+    page.evaluate(axe() or "")
+    card, term = page.locator("#t2v-definition"), page.locator("a.t2v-term[href$='#term-Fisher-information']")
+    for width, mode, reach in (
+        (1280, "light", term.hover),
+        (1280, "dark", term.focus),
+        (390, "light", term.focus),
+    ):
+        page.set_viewport_size({"width": width, "height": 844})
+        page.evaluate("m => { document.documentElement.dataset.theme = m; }", mode)
+        assert not card.is_visible()
+        assert term.get_attribute("aria-describedby") is None
+        reach()
+        card.locator("mjx-container").wait_for()
+        assert "How strongly the model’s prediction reacts" in card.inner_text()
+        assert term.get_attribute("aria-describedby") == card.get_attribute("id")
+        box = card.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        if axe() is not None:
+            rules = RUN_AXE.replace("[['html']]", "[['#t2v-definition'], ['a.t2v-term']]")
+            assert not page.evaluate(rules, RULES[mode])
+        page.keyboard.press("Escape")
+        assert not card.is_visible()
+        assert term.get_attribute("aria-describedby") is None
+        term.evaluate("e => e.blur()")
+        page.mouse.move(1, 1)
+    term.hover()
+    card.wait_for(state="visible")
+    card.hover()
+    page.wait_for_timeout(600)
+    assert card.is_visible(), "the pointer may rest on the definition"
+    page.mouse.move(1, 1)
+    card.wait_for(state="hidden")
+
+
+@needs_browser
+def test_a_tap_follows_the_term(playwright: Any, site: Path, address: str) -> None:
+    names = [n for n in pages_with(site, 'class="t2v-definitions"') if re.match(r"book/\d\d_", n)]
+    if not names:
+        pytest.skip("no chapter links a term yet")
+    browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=PATIENCE)
+    page = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True).new_page()
+    page.set_default_timeout(PATIENCE)
+    open_page(page, f"{address}/{names[0]}")
+    page.locator("a.t2v-term").first.tap()
+    page.wait_for_url("**/glossary.html#term-*")
+    browser.close()

@@ -19,3 +19,55 @@ document.addEventListener("DOMContentLoaded", () => {
     next.data = next.data.slice(stop[0].length);
   }
 });
+
+// A glossary term that is pointed at or focused shows its definition; a tap follows the link.
+document.addEventListener("DOMContentLoaded", () => {
+  const definitions = document.querySelector("template.t2v-definitions");
+  if (!definitions) return;
+  const card = document.createElement("div");
+  Object.assign(card, { id: "t2v-definition", className: "t2v-definition", hidden: true });
+  card.setAttribute("role", "tooltip");
+  (document.querySelector("main") ?? document.body).append(card);
+  let shown = null, timer = 0;
+  const later = (action, wait) => { clearTimeout(timer); timer = setTimeout(action, wait); };
+  const hide = () => {
+    clearTimeout(timer);
+    shown?.removeAttribute("aria-describedby");
+    shown = null;
+    card.hidden = true;
+  };
+  // Under the term's first line, or above it where the window ends, and always inside the window.
+  const place = (link) => {
+    card.style.left = card.style.top = "0";
+    const line = link.getClientRects()[0], box = card.getBoundingClientRect(), room = document.documentElement;
+    const left = Math.max(8, Math.min(line.left, room.clientWidth - box.width - 8));
+    const below = line.bottom + box.height + 8 < room.clientHeight || line.top < box.height + 8;
+    card.style.left = `${left - box.left}px`;
+    card.style.top = `${(below ? line.bottom + 4 : line.top - box.height - 4) - box.top}px`;
+  };
+  const show = async (link) => {
+    hide();
+    const name = decodeURIComponent(link.hash.slice(1));
+    const text = definitions.content.querySelector(`[data-term="${CSS.escape(name)}"]`);
+    if (!text) return;
+    shown = link;
+    card.replaceChildren(text.cloneNode(true));
+    card.hidden = false;
+    link.setAttribute("aria-describedby", card.id);
+    place(link);
+    if (!card.querySelector(".math") || !window.MathJax?.startup) return;
+    await MathJax.startup.promise;
+    await MathJax.typesetPromise([card]);
+    if (shown === link) place(link);
+  };
+  for (const link of document.querySelectorAll("a.t2v-term")) {
+    link.addEventListener("pointerenter", (event) => { if (event.pointerType !== "touch") later(() => show(link), 150); });
+    link.addEventListener("pointerleave", () => later(hide, 250));
+    link.addEventListener("focus", () => { if (link.matches(":focus-visible")) show(link); });
+    link.addEventListener("blur", hide);
+  }
+  // The definition itself may be pointed at, to select from it.
+  card.addEventListener("pointerenter", () => clearTimeout(timer));
+  card.addEventListener("pointerleave", () => later(hide, 250));
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
+});
