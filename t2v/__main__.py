@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from t2v.tasks import Task
     from t2v.transfer import Ranked
 
-TASK_HELP = "an offline name (see 'tasks'), torchvision:NAME, or a path to an image folder"
+TASK_HELP = (
+    "an offline name (see 'tasks'), torchvision:NAME or torchvision:NAME/GROUP, or a path to an image folder"
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -336,8 +338,10 @@ def _open(text: str, args: argparse.Namespace) -> Task:
     try:
         if text.startswith("torchvision:"):
             name = text.removeprefix("torchvision:")
+            numbers = {"size": args.size, "train": args.train, "seed": args.seed}
+            # A group of classes may have fewer images than the default asks for.
             return tasks.from_torchvision(
-                name, args.root, download=args.download, size=args.size, train=args.train, seed=args.seed
+                name, args.root, download=args.download, fewer="/" in name, **numbers
             )
         if os.sep in text or Path(text).is_dir():
             return tasks.from_folder(text, size=args.size, seed=args.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -213,3 +214,21 @@ def test_bad_arguments_of_the_atlas_exit_2(tmp_path: Path, capsys: pytest.Captur
         assert message in errors
         assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_group_of_classes_is_opened_with_the_images_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set that has too few images is refused; of a group all are taken."""
+    from t2v import __main__ as command
+    from t2v import tasks
+
+    asked = []
+    monkeypatch.setattr(
+        tasks, "from_torchvision", lambda name, root, **options: asked.append((name, options["fewer"]))
+    )
+    args = argparse.Namespace(root="data", download=False, size=32, train=600, seed=0)
+    for name in ("SVHN", "Omniglot/Greek"):
+        command._open(f"torchvision:{name}", args)
+    assert asked == [("SVHN", False), ("Omniglot/Greek", True)]
+    monkeypatch.undo()
+    with pytest.raises(command.BadArgumentError, match="did you mean Greek"):
+        command._open("torchvision:Omniglot/Grek", args)
