@@ -1,10 +1,15 @@
 """Execute chapters in place and leave clean notebooks: stable metadata, no execution times.
 
 Usage: python scripts/execute.py [book/03_bottleneck.ipynb …]    (all chapters by default)
+
+The time that a chapter took goes to its line of book/runs/times.csv, which the page of run times shows.
 """
 
 from __future__ import annotations
 
+import csv
+import datetime
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +19,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).resolve().parent.parent
 KEEP = ("tags", "mystnb", "jupyter", "slideshow")
+COLUMNS = ("chapter", "seconds", "processor seconds", "date", "cores")
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
@@ -43,11 +49,46 @@ def execute(path: Path, timeout: int = 600) -> float:
     return seconds
 
 
+def processor_seconds() -> float:
+    """Return the processor time of all kernels that have ended so far (0 on Windows, which does not tell)."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def record(path: Path, seconds: float, busy: float) -> None:
+    """Replace or add the chapter's line in ``runs/times.csv`` beside it.
+
+    Parameters
+    ----------
+    path : Path
+        The notebook; a folder without ``runs`` keeps no times.
+    seconds, busy : float
+        By the clock, and of the processor: the second does not depend on what else the machine did.
+    """
+    table = path.parent / "runs" / "times.csv"
+    if not table.parent.is_dir():
+        return
+    lines = {}
+    if table.is_file():
+        with table.open(encoding="utf-8", newline="") as file:
+            lines = {line["chapter"]: line for line in csv.DictReader(file)}
+    today = datetime.date.today().isoformat()
+    values = (path.stem, str(round(seconds)), str(round(busy)), today, str(os.cpu_count()))
+    lines[path.stem] = dict(zip(COLUMNS, values, strict=True))
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines[chapter] for chapter in sorted(lines))
+
+
 def main(arguments: list[str]) -> None:
     """Execute the notebooks that are named, or all of the book's."""
     paths = [Path(a).resolve() for a in arguments] or sorted((ROOT / "book").glob("*.ipynb"))
     for path in paths:
-        print(f"{path.name}: {execute(path):.1f} s", flush=True)
+        before = processor_seconds()
+        seconds = execute(path)
+        record(path, seconds, processor_seconds() - before)
+        print(f"{path.name}: {seconds:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -170,11 +170,12 @@ def test_a_row_of_the_map_names_what_exists(row: list[str]) -> None:
     assert functions or places(row) <= NOTHING_TO_COMPUTE, "no function"
     for module, name in functions:
         assert name in public_names(module), f"no t2v.{module}.{name}"
-    tests = re.findall(r"`(tests/\w+\.py)(?:::(\w+))?`", row[4])
-    assert tests, "no test"
-    for path, function in tests:
-        assert (ROOT / path).is_file(), f"no file {path}"
-        assert not function or function in test_functions(ROOT / path), f"no test {path}::{function}"
+    tests = re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", row[4])
+    assert len(tests) == row[4].count("`") / 2 > 0, "no test"
+    for name, function in tests:
+        path = ROOT / "tests" / name
+        assert path.is_file(), f"no file {path}"
+        assert not function or function in test_functions(path), f"no test {name}::{function}"
 
 
 @cache
