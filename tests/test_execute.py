@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMES = ROOT / "book" / "runs" / "times.csv"
+LIMIT = 2 * 90  # processor seconds: a minute and a half on two cores
 CHAPTERS = sorted(p.stem for p in (ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
 
 
@@ -41,6 +42,7 @@ def test_every_chapter_has_one_line_of_times() -> None:
         assert math.isfinite(seconds)
         assert seconds > 0
         assert 0 <= busy <= seconds * int(line["cores"]) + 1, line
+        assert busy <= LIMIT, f"{line['chapter']} takes too long"
         assert datetime.date.fromisoformat(line["date"]).year >= 2026
         assert int(line["cores"]) >= 1
 
