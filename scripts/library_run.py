@@ -27,7 +27,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Sequence
 from datetime import date
 from importlib import metadata
@@ -43,6 +42,7 @@ import torch
 from tqdm import tqdm
 
 from t2v import distance, embedding, probes, tasks
+from t2v._files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 #: One or two tasks of every kind: writing systems, digits, handwriting, symbols, pictures.
@@ -61,16 +61,6 @@ METRICS = (
 )
 NUMBERS = ("norm", "sum", "trace", "entropy", "error_heldout", "error_test")
 COLUMNS = ("task", "family", "seed", "n_classes", *NUMBERS)
-
-
-def write(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, path)
 
 
 def embed(task: tasks.Task, probe: probes.Probe, seed: int, path: Path) -> embedding.TaskEmbedding:
@@ -117,7 +107,7 @@ def one(name: str, seed: int, probe: probes.Probe, folder: Path) -> tuple[Any, d
     task = tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=seed)
     embedded = embed(task, probe, seed, path)
     if not kept.exists():
-        write(kept, json.dumps(measure(task, probe, seed)))
+        write_text(kept, json.dumps(measure(task, probe, seed)))
     about = embedded.metadata
     row = {
         **{"task": name, "family": tasks.family(name), "seed": seed, "n_classes": task.n_classes},
@@ -201,21 +191,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for metric in METRICS:
             matrix = distances(embeddings[seed], rows, metric)
             lines = [[name, *map(float, row)] for name, row in zip(args.tasks, matrix, strict=True)]
-            write(args.out / f"distances-{metric}-seed{seed}.csv", table(("task", *args.tasks), lines))
+            write_text(args.out / f"distances-{metric}-seed{seed}.csv", table(("task", *args.tasks), lines))
     names = [
         f"{which}_{metric}"
         for metric in ("symmetric", "log_cosine")
         for which in ("itself", "nearest", "nearest_task")
     ]
-    write(args.out / "seeds.csv", table(("task", "seed", "other_seed", *names), between_seeds(embeddings)))
-    write(args.out / "measurements.csv", table(COLUMNS, [[row[c] for c in COLUMNS] for row in every]))
+    write_text(
+        args.out / "seeds.csv", table(("task", "seed", "other_seed", *names), between_seeds(embeddings))
+    )
+    write_text(args.out / "measurements.csv", table(COLUMNS, [[row[c] for c in COLUMNS] for row in every]))
     about = [tasks.load(name, size=SIZE, train=TRAIN, test=TEST, seed=args.seeds[0]) for name in args.tasks]
     described = [
         [t.name, tasks.family(t.name), "/".join(t.taxonomy), t.n_classes, t.source.replace(",", ";")]
         for t in about
     ]
-    write(args.out / "tasks.csv", table(("task", "family", "taxonomy", "n_classes", "source"), described))
-    write(args.out / "config.json", json.dumps(config(args), indent=2) + "\n")
+    write_text(
+        args.out / "tasks.csv", table(("task", "family", "taxonomy", "n_classes", "source"), described)
+    )
+    write_text(args.out / "config.json", json.dumps(config(args), indent=2) + "\n")
 
 
 if __name__ == "__main__":

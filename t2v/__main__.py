@@ -10,7 +10,6 @@ import json
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 # Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+from t2v._files import write_text
 
 if TYPE_CHECKING:
     from t2v.embedding import TaskEmbedding
@@ -211,7 +212,7 @@ def run_distance(args: argparse.Namespace) -> None:
         lines = [",".join(["task", *names])] + [
             ",".join([name, *(f"{v:.9g}" for v in row)]) for name, row in zip(names, d, strict=True)
         ]
-        _write(args.csv, "\n".join(lines) + "\n")
+        write_text(args.csv, "\n".join(lines) + "\n")
 
 
 def run_rank(args: argparse.Namespace) -> None:
@@ -240,7 +241,7 @@ def run_rank(args: argparse.Namespace) -> None:
             "reference": args.reference,
             "ranking": [vars(row) for row in ranking],
         }
-        _write(args.json, json.dumps(result, indent=2) + "\n")
+        write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
 def run_atlas(args: argparse.Namespace) -> None:
@@ -382,15 +383,6 @@ def _draw(path: Path, args: argparse.Namespace, ranking: Sequence[Ranked]) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from scipy.special import logsumexp, softmax
 from torch import nn
 
 from t2v import fisher, precision
+from t2v._files import write_arrays
 from t2v.probes import Arithmetic, Probe, computing
 from t2v.tasks import Task
 
@@ -98,22 +98,15 @@ class TaskEmbedding:
         """
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
-        path.parent.mkdir(parents=True, exist_ok=True)
         about = {"task": self.task, "probe": self.probe, "metadata": self.metadata}
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(
-                    file,
-                    values=self.values,
-                    layer_names=np.array(list(self.layers)),
-                    layer_sizes=np.array([s.stop - s.start for s in self.layers.values()]),
-                    about=np.array(json.dumps(about)),
-                )
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        sizes = [s.stop - s.start for s in self.layers.values()]
+        write_arrays(
+            path,
+            values=self.values,
+            layer_names=np.array(list(self.layers)),
+            layer_sizes=np.array(sizes),
+            about=np.array(json.dumps(about)),
+        )
         return path
 
     @staticmethod

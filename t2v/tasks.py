@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from t2v._files import write_arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -275,21 +276,11 @@ def _cached(key: dict[str, Any]) -> dict[str, NDArray[Any]] | None:
 def _store(key: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
     """Write a rendering whole or not at all: into a temporary file first, which then takes its name."""
     path, text = _cache_file(key)
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            members: dict[str, Any] = {"sha256": np.array(_digest(text, arrays)), **arrays}
-            np.savez(file, **members)
-        os.replace(temporary, path)
-        temporary = None
+        write_arrays(path, sha256=np.array(_digest(text, arrays)), **arrays)
     except OSError as error:
         message = f"cannot keep {path} ({error}); set T2V_CACHE to a writable folder"
         warnings.warn(message, RuntimeWarning, stacklevel=3)
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 # --------------------------------------------------------------------------------------------- from elsewhere

@@ -10,7 +10,6 @@ import copy
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from t2v import distance
+from t2v._files import atomically
 from t2v.baselines import h_score, leep, logme, nce, nearest_class_mean, transrate
 from t2v.comparison import Comparison, bootstrap, compare
 from t2v.embedding import TaskEmbedding, fit_head, trivial
@@ -307,7 +307,6 @@ def save_expert(expert: Probe, path: str | os.PathLike[str], about: Mapping[str,
         The file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     head = None if expert.classifier is None else _on_cpu(expert.classifier.state_dict())
     content = {
         "name": expert.name,
@@ -315,14 +314,7 @@ def save_expert(expert: Probe, path: str | os.PathLike[str], about: Mapping[str,
         "head": head,
         "about": json.dumps(dict(about or {})),
     }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    atomically(path, lambda file: torch.save(content, file))
     return path
 
 
