@@ -137,6 +137,8 @@ def _atlas_options(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", type=int, help=what)
     parser.add_argument("--alpha", type=float, help="weight of the distance to t0")
+    parser.add_argument("--method", help="of the embedding: rademacher, sample, exact or variational")
+    parser.add_argument("--arithmetic", help="of the embedding: float32, tf32 or bfloat16")
     parser.add_argument("--device", help="auto, cpu, cuda, …")
     parser.add_argument("--root", metavar="DIR", help="torchvision's files (default: data)")
     parser.add_argument("--download", action="store_true", help="let torchvision download its files")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ class Library:
 
     def __init__(self, config: AtlasConfig, tasks: Sequence[Task] | None) -> None:
         self.config, self._open = config, dict[str, Callable[[], Task]]()
+        self._folders: dict[str, Path] = {}
         if tasks is not None:
             for task in tasks:
                 if task.name in self._open:
@@ -37,6 +39,8 @@ class Library:
                 if name in self._open:
                     raise ValueError(f"tasks: two are called {name!r}")
                 self._open[name] = opener
+                if (folder := _folder(text, config)) is not None:
+                    self._folders[name] = folder
         self.names = tuple(self._open)
         files = [file_name(name) for name in self.names]
         if len(set(files)) < len(files):
@@ -52,6 +56,19 @@ class Library:
                 del self._kept[next(iter(self._kept))]
         return self._kept[name]
 
+    def fingerprints(self) -> dict[str, str]:
+        """Return, for each task that is a folder, a digest of its files' names and sizes."""
+        return {name: _digest(folder) for name, folder in self._folders.items()}
+
+
+def _digest(folder: Path) -> str:
+    found = [
+        (os.path.relpath(os.path.join(where, name), folder), os.path.getsize(os.path.join(where, name)))
+        for where, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    ]
+    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
+
 
 def _folders(library: str) -> list[str]:
     if library == "offline":
@@ -65,8 +82,8 @@ def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
     """Return a task's name and how to open it; unknown names are refused when the run starts."""
     if text.startswith("torchvision:"):
         return text, _torchvision_opener(text, c)
-    path = Path(text) if c.library == "offline" else Path(c.library) / text
-    if c.library != "offline" or os.sep in text or path.is_dir():
+    path = _folder(text, c)
+    if path is not None:
         if not path.is_dir():
             raise ValueError(f"tasks: {path} is not a folder")
         return path.name, lambda: _at_most(from_folder(path, size=c.size, seed=c.seed), c)
@@ -74,6 +91,14 @@ def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
 
     family(text)  # raises with the nearest names
     return text, lambda: load_task(text, size=c.size, train=c.train, test=c.test, seed=c.seed)
+
+
+def _folder(text: str, c: AtlasConfig) -> Path | None:
+    """Return the folder that a task's name stands for, if it stands for one."""
+    if text.startswith("torchvision:"):
+        return None
+    path = Path(text) if c.library == "offline" else Path(c.library) / text
+    return path if c.library != "offline" or os.sep in text or path.is_dir() else None
 
 
 def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:

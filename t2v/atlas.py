@@ -43,7 +43,7 @@ from t2v._hierarchies import GROUPS, ORDERS
 from t2v._library import Library
 from t2v.comparison import Intervals, Kind, bootstrap
 from t2v.embedding import Method, TaskEmbedding, canonical, embed, fit_head, trivial
-from t2v.probes import Probe
+from t2v.probes import Arithmetic, Probe
 from t2v.probes import load as load_probe
 from t2v.tasks import Task
 from t2v.tasks import load as load_task
@@ -160,6 +160,8 @@ class AtlasConfig:
         Of the embedding, see :func:`t2v.embedding.embed`.
     alpha : float
         α of the asymmetric distance.
+    arithmetic : str
+        Of the embedding, see :func:`t2v.embedding.embed`.
     seed : int
         Of everything else that is random.
     device, root, download
@@ -179,6 +181,7 @@ class AtlasConfig:
     lr: float = 1e-3
     method: Method = "rademacher"
     alpha: float = 0.15
+    arithmetic: Arithmetic = "float32"
     seed: int = 0
     device: str = "auto"
     root: str = "data"
@@ -194,6 +197,10 @@ class AtlasConfig:
             raise ValueError(f"alpha: {self.alpha} is not a finite number ≥ 0")
         if self.method not in get_args(Method):
             raise ValueError(f"method: {self.method!r} is unknown; accepted: {', '.join(get_args(Method))}")
+        if self.arithmetic not in get_args(Arithmetic):
+            raise ValueError(
+                f"arithmetic: {self.arithmetic!r} is unknown; accepted: {', '.join(get_args(Arithmetic))}"
+            )
         twice = sorted({name for name in self.tasks if self.tasks.count(name) > 1})
         if twice:
             raise ValueError(f"tasks: {', '.join(twice)} given more than once")
@@ -420,7 +427,8 @@ def run(
             ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         )
         if rank == 0:
-            _claim(out, dataclasses.replace(config, probe=probe.name, tasks=library.names))
+            settings = dataclasses.replace(config, probe=probe.name, tasks=library.names)
+            _claim(out, settings, library.fingerprints())
             _canonical(out, probe, config)
         _barrier(world)
         for name in _bar(library.names[rank::world], "embeddings", progress):
@@ -595,14 +603,19 @@ def _canonical(out: Path, probe: Probe, config: AtlasConfig) -> None:
 
 
 def _embed(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:
-    file, device = _file(out, "embeddings", name), str(probe.device)
+    file = _file(out, "embeddings", name)
+    how: dict[str, Any] = {
+        "method": config.method,
+        "arithmetic": config.arithmetic,
+        "device": str(probe.device),
+    }
     if not file.exists():
-        made = embed(library[name], probe, method=config.method, seed=config.seed, device=device)
+        made = embed(library[name], probe, seed=config.seed, **how)
         dataclasses.replace(made, task=name).save(file)
     for r in range(config.seeds):
         if not (file := _shots_file(out, name, r)).exists():
             task = _only_shots(library[name], config, r)
-            made = embed(task, probe, method=config.method, seed=config.seed + r, device=device)
+            made = embed(task, probe, seed=config.seed + r, **how)
             dataclasses.replace(made, task=name).save(file)
     file = _file(out, "heads", name)
     if not file.exists():
@@ -941,21 +954,27 @@ def _cell(value: Any) -> str:
 # ---------------------------------------------------------------- files and processes
 
 
-def _claim(out: Path, settings: AtlasConfig) -> None:
-    """Write config.json, or refuse the folder of another run."""
+def _claim(out: Path, settings: AtlasConfig, fingerprints: Mapping[str, str]) -> None:
+    """Write config.json, or refuse the folder of another run, or of one whose images were others."""
     wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
     file = out / "config.json"
     if file.exists():
-        there = json.loads(file.read_text(encoding="utf-8"))["config"]
+        about = json.loads(file.read_text(encoding="utf-8"))
+        there = {"arithmetic": "float32", **about["config"]}  # the runs before there was a choice
         for key, value in wanted.items():
             if key not in _ELSEWHERE and there.get(key) != value:
                 raise ValueError(
                     f"out: {out} holds a run with {key} = {there.get(key)!r}, not {value!r}; give another folder"
                 )
+        for name, seen in about.get("fingerprints", {}).items():
+            if fingerprints.get(name, seen) != seen:
+                raise ValueError(
+                    f"out: {out} holds a run on other images of {name!r}: its folder has changed since; give another folder"
+                )
         return
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     about = {"config": wanted, "started": _now(), "machine": platform.platform(), "versions": versions}
-    write_text(file, json.dumps(about, indent=2) + "\n")
+    write_text(file, json.dumps({**about, "fingerprints": dict(fingerprints)}, indent=2) + "\n")
 
 
 def _now() -> str:

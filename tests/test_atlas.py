@@ -454,6 +454,22 @@ def test_a_folder_of_image_folders_is_a_library(tmp_path: Path) -> None:
     opened = atlas.Library(config, None)["slanted"]
     assert (len(opened.train), len(opened.test), opened.classes) == (24, 12, ("middle", "narrow", "wide"))
 
+    atlas._claim(tmp_path / "run", config, atlas.Library(config, None).fingerprints())
+    atlas._claim(tmp_path / "run", config, atlas.Library(config, None).fingerprints())
+    old = json.loads((tmp_path / "run" / "config.json").read_text())
+    del old["fingerprints"], old["config"]["arithmetic"]  # as a run of an earlier version
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "config.json").write_text(json.dumps(old))
+    next((tmp_path / "library" / "slanted" / "wide").glob("*.png")).unlink()
+    with pytest.raises(ValueError, match="other images of 'slanted': its folder has changed"):
+        atlas._claim(tmp_path / "run", config, atlas.Library(config, None).fingerprints())
+    atlas._claim(tmp_path / "old", config, atlas.Library(config, None).fingerprints())
+    other = dataclasses.replace(config, arithmetic="bfloat16")
+    with pytest.raises(ValueError, match="arithmetic = 'float32', not 'bfloat16'"):
+        atlas._claim(tmp_path / "old", other, {})
+    with pytest.raises(ValueError, match="arithmetic: 'half' is unknown; accepted: float32"):
+        dataclasses.replace(config, arithmetic="half")
+
 
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(done: tuple[Path, atlas.Atlas], tmp_path: Path) -> None:
