@@ -38,6 +38,8 @@ def test_filters_that_neither_task_uses_are_skipped() -> None:
     a, b = np.array([1.0, 3.0, 0.0]), np.array([3.0, 1.0, 0.0])
     assert distance.symmetric(a, b) == pytest.approx(0.4, abs=1e-12)
     assert distance.symmetric([1.0, 0.0], [0.0, 1.0]) == 1
+    # one that a single task uses counts: (½, 1) against (½, 0)
+    assert distance.symmetric([1.0, 1.0], [1.0, 0.0]) == pytest.approx(1 - 1 / math.sqrt(5), abs=1e-12)
 
 
 @settings(max_examples=50, deadline=None)
@@ -225,6 +227,10 @@ def test_excluded_neighbours_do_not_count() -> None:
     assert distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=barred)[0] == 0.5
     barred[0] = True  # nobody is left for 0: it is not asked
     assert distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=barred)[0] == pytest.approx(2 / 3)
+    # a bar has a direction, (task, neighbour): 2 may not look to 3, who may look to 2
+    barred[:] = False
+    barred[2, 3] = True
+    assert distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=barred)[0] == 0.75
     with pytest.raises(ValueError, match="no task has a neighbour left"):
         distance.neighbour_agreement(d, ["x", "x", "y", "y"], excluded=np.ones((4, 4)))
     with pytest.raises(ValueError, match=r"excluded: shape \(3, 3\)"):

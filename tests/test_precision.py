@@ -72,6 +72,25 @@ def test_fixed_point_has_the_stated_constants() -> None:
         assert found.prior["0.weight"] == pytest.approx(1 / var)
 
 
+def test_the_noise_in_training_is_that_of_the_reported_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a prior about as tight as the curvature, so that a factor on either or a forgotten one shows in the noise."""
+    model, x, _ = regression()
+    squares: list[torch.Tensor] = []
+    draw = precision._Noisy.draw
+
+    def watched(self: precision._Noisy, *args: object) -> dict[str, torch.Tensor]:
+        noise = draw(self, *args)  # type: ignore[arg-type]
+        squares.append(noise["0.weight"].square().mean(1))
+        return noise
+
+    monkeypatch.setattr(precision._Noisy, "draw", watched)
+    found = precision.posterior(
+        model, x, beta=0.05, prior_var=1.0, burn=20, passes=200, rate=0.05, batch_size=10
+    )
+    settled = torch.stack(squares[120:])  # 1,200 draws of four weights a filter: good to about 2 %
+    assert torch.allclose(settled.mean(0) * found.precision["0.weight"], torch.ones(3).double(), rtol=0.12)
+
+
 def test_precision_minimises_the_loss_as_published() -> None:
     """Wide noise, where the quadratic picture fails: the trained variances beat smaller and larger ones, filter by filter."""
     model, x, y = regression()
