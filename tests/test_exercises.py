@@ -130,6 +130,23 @@ def test_unknown_numbers_are_refused(number: str, message: str) -> None:
         check(number, 0)
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_no_seed_lets_a_known_mistake_pass(seed: int) -> None:
+    """With two trials, every fourth pair of inputs would not show the mistake."""
+    relu = Exercise(
+        lambda x: max(x, 0.0), lambda rng: (rng.choice([-1, 1]) * rng.uniform(1, 2),), {"cut": lambda x: x}
+    )
+    drawn = exercises.hidden(relu, trials=2, seed=seed)
+    assert len(drawn) == 2
+    assert exercises.compare(relu, drawn, exercises.answers(lambda x: x, drawn)).message == "cut"
+    assert drawn == exercises.hidden(relu, trials=2, seed=seed)
+
+
+def test_inputs_that_cannot_show_a_mistake_are_drawn_all_the_same() -> None:
+    blind = Exercise(abs, lambda rng: (rng.uniform(),), {"the sign": lambda x: x})
+    assert len(exercises.hidden(blind)) == 5
+
+
 def test_trials_must_be_positive() -> None:
     with pytest.raises(ValueError, match="trials is 0; at least 1"):
         check("99.1", entropy, trials=0)

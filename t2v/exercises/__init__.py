@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import itertools
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+#: How often hidden inputs are drawn anew, at the most, until every known mistake shows on them.
+DRAWS = 50
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,29 @@ def check(number: str, answer: Any, *, trials: int = 5, seed: int = 0) -> Result
     if exercise.inputs is not None and not callable(answer):
         return Result(False, f"Exercise {number} wants a function; this is a {type(answer).__name__}.")
     arguments = hidden(exercise, trials=trials, seed=seed)
-    given = answers(answer, arguments)
-    return Result(False, given) if isinstance(given, str) else compare(exercise, arguments, given)
+    return compare(exercise, arguments, answers(answer, arguments))
 
 
 def hidden(exercise: Exercise, *, trials: int = 5, seed: int = 0) -> list[tuple[Any, ...]]:
-    """Draw the hidden inputs of an exercise: a tuple of arguments for each trial, one empty tuple for a value."""
+    """Draw the hidden inputs of an exercise: a tuple of arguments for each trial, one empty tuple for a value.
+
+    They are drawn anew while a known mistake gives the right answers on them, or those of another mistake: which
+    seed somebody chooses must not decide whether a wrong answer passes.
+    """
+    if exercise.inputs is None:
+        return [()]
     rng = np.random.default_rng(seed)
-    return [exercise.inputs(rng) for _ in range(trials)] if exercise.inputs else [()]
+    for _ in range(DRAWS):
+        arguments = [exercise.inputs(rng) for _ in range(trials)]
+        if _told_apart(exercise, arguments):
+            break
+    return arguments
+
+
+def _told_apart(exercise: Exercise, arguments: list[tuple[Any, ...]]) -> bool:
+    """Say whether the reference and all mistakes give different answers."""
+    every = [_numbers(f, arguments) for f in (exercise.reference, *exercise.mistakes.values())]
+    return not any(_close(a, b, exercise.tolerance) for a, b in itertools.combinations(every, 2))
 
 
 def answers(answer: Any, arguments: list[tuple[Any, ...]]) -> list[list[np.ndarray]] | str:
@@ -159,6 +178,11 @@ def _run(answer: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
     return [answer(*copy.deepcopy(a)) for a in arguments] if callable(answer) else [answer]
 
 
+def _numbers(answer: Any, arguments: list[tuple[Any, ...]]) -> list[list[np.ndarray]]:
+    """Return the arrays that an answer of our own consists of, for each trial."""
+    return [_parts(value) for value in _run(answer, arguments)]
+
+
 def _parts(value: Any) -> list[np.ndarray]:
     """Return an answer as arrays of floats: one if it is one array, else one for each part of a tuple."""
     if isinstance(value, (tuple, list)):
@@ -168,7 +192,9 @@ def _parts(value: Any) -> list[np.ndarray]:
     return [np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)]
 
 
-def compare(exercise: Exercise, arguments: list[tuple[Any, ...]], given: list[list[np.ndarray]]) -> Result:
+def compare(
+    exercise: Exercise, arguments: list[tuple[Any, ...]], given: list[list[np.ndarray]] | str
+) -> Result:
     """Compare collected answers with the reference, and name the mistake where they differ.
 
     Parameters
@@ -177,18 +203,16 @@ def compare(exercise: Exercise, arguments: list[tuple[Any, ...]], given: list[li
         Reference, mistakes and tolerance.
     arguments : list of tuples
         The hidden inputs.
-    given : list of lists of arrays
-        What :func:`answers` collected on them.
+    given : list of lists of arrays, or str
+        What :func:`answers` collected on them; a message is handed on.
     """
-
-    def parts(answer: Any) -> list[list[np.ndarray]]:
-        return [_parts(value) for value in _run(answer, arguments)]
-
-    wants = parts(exercise.reference)
+    if isinstance(given, str):
+        return Result(False, given)
+    wants = _numbers(exercise.reference, arguments)
     if _close(wants, given, exercise.tolerance):
         return Result(True, "Correct.")
     for message, wrong in exercise.mistakes.items():
-        if _close(parts(wrong), given, exercise.tolerance):
+        if _close(_numbers(wrong, arguments), given, exercise.tolerance):
             return Result(False, message)
     return Result(False, _shape(wants, given) or _scale(wants, given))
 
