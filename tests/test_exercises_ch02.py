@@ -1,25 +1,13 @@
+"""The exercises of chapter 2: references by an independent route; test_exercises.py has what all chapters share."""
+
 import itertools
 import math
 
 import numpy as np
 import pytest
 
-from t2v import bounds, exercises
+from t2v import bounds
 from t2v.exercises import ch02
-
-
-def test_references_pass_their_own_check() -> None:
-    for number, exercise in ch02.EXERCISES.items():
-        assert exercises.check(number, exercise.reference), number
-
-
-@pytest.mark.parametrize(
-    ("number", "message"), [(n, m) for n, e in ch02.EXERCISES.items() for m in e.mistakes]
-)
-def test_every_mistake_is_told_apart(number: str, message: str) -> None:
-    result = exercises.check(number, ch02.EXERCISES[number].mistakes[message])
-    assert not result
-    assert result.message == message
 
 
 def test_margin_is_the_packages() -> None:

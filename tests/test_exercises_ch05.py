@@ -1,22 +1,12 @@
-"""The references are right by an independent route, pass their own checks, and each mistake is recognised."""
+"""The exercises of chapter 5: references by an independent route; test_exercises.py has what all chapters share."""
 
 import math
 
 import numpy as np
 import pytest
 
-from t2v import bounds, exercises, information, plane
+from t2v import bounds, information, plane
 from t2v.exercises import ch05
-
-
-@pytest.mark.parametrize("number", list(ch05.EXERCISES))
-def test_reference_passes_and_mistakes_are_named(number):
-    exercise = exercises.get(number)
-    assert exercises.check(number, exercise.reference)
-    for message, wrong in exercise.mistakes.items():
-        result = exercises.check(number, wrong)
-        assert not result
-        assert result.message == message
 
 
 def test_layer_bits_and_noisy_upper_are_the_packages():

@@ -1,4 +1,4 @@
-"""The exercises of chapter 7: references are right, mistakes are recognised."""
+"""The exercises of chapter 7: references by an independent route; test_exercises.py has what all chapters share."""
 
 from __future__ import annotations
 
@@ -7,18 +7,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from t2v import exercises, fisher, training, weights
+from t2v import fisher, training, weights
 from t2v.exercises import ch07
-
-
-@pytest.mark.parametrize("number", list(ch07.EXERCISES))
-def test_reference_passes_and_mistakes_are_explained(number):
-    exercise = ch07.EXERCISES[number]
-    assert exercises.check(number, exercise.reference)
-    for message, wrong in exercise.mistakes.items():
-        result = exercises.check(number, wrong)
-        assert not result
-        assert result.message == message
 
 
 def test_gauss_newton_is_the_packages_fisher():

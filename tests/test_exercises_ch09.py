@@ -1,4 +1,4 @@
-"""Chapter 9's exercises accept the solutions and explain the mistakes."""
+"""The exercises of chapter 9: references by an independent route; test_exercises.py has what all chapters share."""
 
 from __future__ import annotations
 
@@ -6,20 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon, pdist, squareform
 
-from t2v import distance, exercises
+from t2v import distance
 from t2v.exercises.ch09 import EXERCISES, centre, curve_at, jensen_shannon, nearest_share
-
-
-@pytest.mark.parametrize("number", EXERCISES)
-def test_the_reference_passes(number: str) -> None:
-    assert exercises.check(number, EXERCISES[number].reference)
-
-
-@pytest.mark.parametrize(("number", "message"), [(n, m) for n, e in EXERCISES.items() for m in e.mistakes])
-def test_each_mistake_is_explained(number: str, message: str) -> None:
-    result = exercises.check(number, EXERCISES[number].mistakes[message])
-    assert not result
-    assert message in result.message
 
 
 def test_the_solutions_agree_with_the_package_and_with_scipy() -> None:
