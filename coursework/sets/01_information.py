@@ -180,9 +180,11 @@ def least_error(joint):
 
 
 # %%
-# A first check: no guess is better than what Fano allows, and the best guess takes the likeliest x for every y.
+# A first check: no guess is better than what Fano allows, and the best guess takes the likeliest x for every y. Where all
+# mistakes are equally likely, as in a copy of four values that is wrong in 0.3 of the cases, nothing is lost.
 table = np.array([[0.30, 0.05, 0.02], [0.03, 0.20, 0.10], [0.02, 0.08, 0.20]])
-assert 0 < least_error(table) <= 1 - table.max(axis=0).sum()
+assert 0 < least_error(table) < 1 - table.max(axis=0).sum()
+assert np.isclose(least_error((0.6 * np.eye(4) + 0.1) / 4), 0.3)
 
 # %% tags=["hidden"]
 

@@ -9,7 +9,7 @@
 import math
 
 import numpy as np
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 from t2v import bounds
 
@@ -108,7 +108,7 @@ problem_2 = Problem(
             float(beta.ppf(d, k, m - k + 1))
         ),
         "That is the normal approximation; few errors are far from normal.": lambda k, m, d: (
-            k / m + 1.6448536269514722 * math.sqrt(k / m * (1 - k / m) / m)
+            k / m + norm.ppf(1 - d) * math.sqrt(k / m * (1 - k / m) / m)
         ),
         "The tail has probability δ, not 1 − δ.": lambda k, m, d: float(beta.ppf(d, k + 1, m - k)),
     },

@@ -116,8 +116,8 @@ problem_2 = Problem(
 # ## Problem 4.3 A one-sided dropout (20 points)
 #
 # A unit is 0 or 1. Noise turns a 1 into a 0 with probability $p$; a 0 stays. Derive the capacity of this channel in **bits** in
-# closed form and write `one_sided_capacity(p)` for $0 < p < 1$. (Write $I$ with $q = P(X = 1)$ and set its derivative to 0;
-# or reach the closed form $\log_2(1 + (1-p)\,p^{p/(1-p)})$ in any other way.) How does it compare with an erasure of the same $p$?
+# closed form and write `one_sided_capacity(p)` for $0 < p < 1$. (Write $I$ with $q = P(X = 1)$ and set its derivative to 0.
+# What you get has one logarithm and one power.) How does it compare with an erasure of the same $p$?
 
 
 # %%

@@ -81,9 +81,10 @@ def antipodal_bits(a, noise_var):
 
 
 # %%
-# A first check: far apart it is a bit; in strong noise it is the capacity; and it never exceeds either.
+# A first check: far apart it is a bit; in strong noise it is the capacity; and it never exceeds either, whatever the unit.
 assert np.isclose(antipodal_bits(10, 1), 1)
 assert np.isclose(antipodal_bits(0.1, 1), 0.5 * np.log2(1.01), rtol=0.01)
+assert np.isclose(antipodal_bits(2, 4), antipodal_bits(1, 1)) and antipodal_bits(1, 1) < 0.5
 
 # %% tags=["hidden"]
 

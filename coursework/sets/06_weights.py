@@ -70,10 +70,10 @@ def _without_last(b, p, m):
 # %% [markdown]
 # ## Problem 6.2 The bound with the root (20 points)
 #
-# McAllester's form of the PAC-Bayes bound replaces the inverse of the binary divergence by Pinsker's inequality: the true
-# error is at most $\text{error} + \sqrt{(\mathrm{KL} + \log(2\sqrt{m}/\delta)) / 2m}$. Derive it from
-# $\mathrm{kl}(\text{error} \Vert \text{risk}) \le (\mathrm{KL} + \log(2\sqrt m/\delta))/m$, and write `mcallester(error, kl_nats, m, delta)`.
-# When is it much looser than the form with the inverse?
+# McAllester's form of the PAC-Bayes bound replaces the inverse of the binary divergence by Pinsker's inequality,
+# $\mathrm{kl}(p \Vert q) \ge 2 (p - q)^2$ in nats. Derive from
+# $\mathrm{kl}(\text{error} \Vert \text{risk}) \le (\mathrm{KL} + \log(2\sqrt m/\delta))/m$ an upper bound on the risk in closed form, and write it
+# as `mcallester(error, kl_nats, m, delta)`. When is it much looser than the form with the inverse?
 
 
 # %%
@@ -142,7 +142,7 @@ def objective(mu, var, h, w_star, m, beta, prior_var):
     return h / 2 * ((mu - w_star) ** 2 + var) + beta / m * float(kl)
 
 
-case = (2.0, 0.7, 50, 0.5, 1.5)
+case = (2.0, 0.7, 5, 2.0, 0.3)
 mu, var = best_posterior(*case)
 least = objective(mu, var, *case)
 assert all(objective(mu + a, var * b, *case) >= least for a in (-0.05, 0, 0.05) for b in (0.9, 1, 1.1))

@@ -94,10 +94,11 @@ def kronecker(a, g):
 
 
 # %%
-# A first check: for one sample nothing is lost.
+# A first check: for one sample nothing is lost, nor for two of opposite signs.
 a, g = rng.normal(size=(1, 3)), rng.normal(size=(1, 2))
 score = np.outer(g, a).ravel()
 assert np.allclose(kronecker(a, g), np.outer(score, score))
+assert np.allclose(kronecker(np.vstack([a, -a]), np.vstack([g, -g])), np.outer(score, score))
 
 # %% tags=["hidden"]
 problem_2 = Problem(
@@ -194,6 +195,7 @@ def relative_noise(p, gradients):
 # A first check: a sure model seldom draws the label that matters. Two classes, p = (1 − e, e): g is (−e, 1 − e).
 sure = [float(relative_noise(np.array([1 - e, e]), np.array([[-e], [1 - e]]))[0]) for e in (0.4, 0.1, 0.01)]
 assert sure[0] < sure[1] < sure[2]
+assert np.isclose(sure[1] ** 2, 1 / 0.09 - 4)  # chapter 8 has this special case: 1/q − 4 with q = p(1 − p)
 
 # %% tags=["hidden"]
 

@@ -78,11 +78,13 @@ def worst_violation(d):
 
 
 # %%
-# A first check: points on a line, of which the middle one is a detour of length 0; then their squared distances.
+# A first check: points on a line, of which the middle one is a detour of length 0; then their squared distances; and
+# three tasks that are all as far apart, where every detour is longer by 1.
 points = np.array([0.0, 1.0, 3.0])
 line = np.abs(points[:, None] - points)
 assert np.isclose(worst_violation(line), 0)
 assert np.isclose(worst_violation(line**2), 9 - 1 - 4)
+assert np.isclose(worst_violation(1 - np.eye(3)), -1)
 
 # %% tags=["hidden"]
 
@@ -143,10 +145,10 @@ def silhouette(d, labels):
 
 
 # %%
-# A first check: two tight groups far apart, and the same points grouped badly.
+# A first check: two tight groups far apart, by hand; and the same points grouped badly.
 points = np.array([0.0, 1.0, 10.0, 11.0])
 line = np.abs(points[:, None] - points)
-assert silhouette(line, np.array([0, 0, 1, 1])) > 0.8
+assert np.isclose(silhouette(line, np.array([0, 0, 1, 1])), (9.5 / 10.5 + 8.5 / 9.5) / 2)
 assert silhouette(line, np.array([0, 1, 0, 1])) < 0
 
 # %% tags=["hidden"]

@@ -108,7 +108,7 @@ problem_2 = Problem(
             m[np.argsort(p)[:k]].min() / m.min() - 1
         ),
         "The order comes from the predictions; the measurements are not known when you choose.": lambda p, m, k: (
-            float(m[np.argsort(m)[:k]].mean() - m.min())
+            float(m[np.argsort(m)[:k]].min() - m.min())
         ),
     },
 )
