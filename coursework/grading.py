@@ -96,11 +96,14 @@ def grade(
         number: exercises.hidden(problem.exercise, trials=trials, seed=seed)
         for number, problem in problem_set.graded.items()
     }
-    try:
+    given: dict[str, list[list[np.ndarray]] | str] = {}
+    try:  # a file may hold anything, and a submission can spoil what it was given: neither stops the others
+        what = "The file cannot be read as a notebook"
         cells = read_cells(submission)
+        what = "The submission cannot be graded"
         given, remarks = collect(problem_set, cells, inputs, limit)
-    except (ValueError, KeyError, TypeError, AttributeError, UnicodeError) as error:
-        given, remarks = {}, [f"The file cannot be read as a notebook ({type(error).__name__})."]
+    except Exception as error:
+        remarks = [f"{what} ({type(error).__name__})."]
     scores = {}
     for number, problem in problem_set.problems.items():
         if number not in inputs:
@@ -108,11 +111,7 @@ def grade(
             continue
         answer = given.get(number, "There is no answer to grade.")
         exercise = problem_set.graded[number].exercise
-        result = (
-            exercises.Result(False, answer)
-            if isinstance(answer, str)
-            else exercises.compare(exercise, inputs[number], answer)
-        )
+        result = exercises.compare(exercise, inputs[number], answer)
         share = 1.0 if result else partial * (result.message in exercise.mistakes)
         scores[number] = Score(share * problem.points, problem.points, result.message)
     return Report(student or submission.stem, scores, remarks)
@@ -152,22 +151,23 @@ def collect(
                 break
             messages[open_step] = f"It took longer than {limit:g} s, or stopped the interpreter."
             job["skip"].append(open_step)
-        given = {number: _answer(folder, number, messages) for number in inputs}
+        given = {number: _answer(folder, number, len(rows), messages) for number, rows in inputs.items()}
         remarks = [
             f"{step.capitalize()}: {text}" for step, text in messages.items() if text and step[:4] == "cell"
         ]
         return given, remarks
 
 
-def _answer(folder: Path, number: str, messages: dict[str, str]) -> list[list[np.ndarray]] | str:
+def _answer(folder: Path, number: str, trials: int, messages: dict[str, str]) -> list[list[np.ndarray]] | str:
     message = messages.get(f"problem {number}", "The notebook did not get as far as this problem.")
     if message:
         return message
     try:
         rows = worker.read(folder / f"answers-{number}.npz")
-    except (OSError, ValueError):
-        return "The answer cannot be read."
-    return [[np.asarray(part, dtype=float) for part in row] for row in rows]
+        given = [[np.asarray(part, dtype=float) for part in row] for row in rows]
+    except Exception:  # the submission can write there too
+        given = []
+    return given if len(given) == trials else "The answer cannot be read."
 
 
 def _run_worker(folder: Path, timeout: float) -> None:
@@ -242,7 +242,8 @@ def grade_all(name: str, submissions: Path, out: Path, *, jobs: int = 1, **optio
             table.writerow(
                 [report.student, *points, f"{report.points:g}", report.out_of, len(report.remarks)]
             )
-            (out / "feedback" / f"{report.student}.md").write_text(report.feedback(), encoding="utf-8")
+            path = out / "feedback" / f"{report.student}.md"
+            path.write_text(report.feedback(), encoding="utf-8", errors="replace")
     return reports
 
 
@@ -253,11 +254,7 @@ def verify(problem_set: ProblemSet, *, seed: int = 0) -> list[str]:
         arguments = exercises.hidden(problem.exercise, seed=seed)
         for expected, function in [("Correct.", problem.answer), *problem.mistakes.items()]:
             given = exercises.answers(function, arguments)
-            got = (
-                given
-                if isinstance(given, str)
-                else exercises.compare(problem.exercise, arguments, given).message
-            )
+            got = exercises.compare(problem.exercise, arguments, given).message
             if got != expected:
                 wrong.append(f"{number}: expected {expected!r}, got {got!r}")
     return wrong

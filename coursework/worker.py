@@ -23,7 +23,8 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Pa
 
 from t2v import exercises  # noqa: E402
 
-LARGEST = 1_000_000
+#: Numbers in an answer, and letters in a message.
+LARGEST, LONGEST = 1_000_000, 500
 
 
 def main(folder: Path) -> None:
@@ -43,21 +44,29 @@ def main(folder: Path) -> None:
                 continue
             print(json.dumps({"start": step}), file=journal, flush=True)
             faulthandler.dump_traceback_later(job["limit"], exit=True, file=devnull)
-            message = run()
+            message = run()[:LONGEST]
             faulthandler.cancel_dump_traceback_later()
             print(json.dumps({"end": step, "message": message}), file=journal, flush=True)
 
 
 def run_cell(i: int, code: str, module: types.ModuleType) -> str:
-    """Execute a cell; return what it raised, or nothing. Shell commands and magics are left out."""
-    code = re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.MULTILINE)
+    """Execute a cell; return what it raised, or nothing."""
     try:
-        exec(compile(code, f"<cell {i}>", "exec"), module.__dict__)
+        exec(compiled(i, code), module.__dict__)
     except NotImplementedError:
         return ""  # an answer that is not there yet: the problem says so
     except BaseException as error:  # SystemExit too: a student's cell must not end the grading
         return f"{type(error).__name__}: {error}"
     return ""
+
+
+def compiled(i: int, code: str) -> types.CodeType:
+    """Compile a cell. If it is no Python as it stands, lines with magics and shell commands are left out."""
+    try:
+        return compile(code, f"<cell {i}>", "exec")
+    except SyntaxError:  # only then: a line of Python may begin with the operator %
+        code = re.sub(r"^[ \t]*[%!].*$", "", code, flags=re.MULTILINE)
+        return compile(code, f"<cell {i}>", "exec")
 
 
 def answer(folder: Path, number: str, name: str, module: types.ModuleType) -> str:
@@ -71,6 +80,8 @@ def answer(folder: Path, number: str, name: str, module: types.ModuleType) -> st
         return f"Your function raised {type(error).__name__}: {error}"
     if isinstance(given, str):
         return given
+    if not all(given):
+        return "Your answer is empty; return a number or an array."
     if sum(part.size for parts in given for part in parts) > LARGEST:
         return "Your answer is far too large."
     save(folder / f"answers-{number}.npz", given)

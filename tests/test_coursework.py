@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
+from sklearn.metrics import silhouette_score
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -21,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 import coursework  # noqa: E402
 from coursework import Problem, Written, building, grading  # noqa: E402
 from coursework.__main__ import main  # noqa: E402
+from t2v import information  # noqa: E402
 
 SETS = coursework.names()
 every_set = pytest.mark.parametrize("name", SETS)
@@ -37,6 +42,10 @@ def solve(name: str, replaced: dict[str, str] | None = None) -> list[str]:
     """Return the code cells of a set's solutions, with some functions replaced."""
     cells = [c.source for c in building.lecturer(name).cells if c.cell_type == "code"]
     return [*cells, *(replaced or {}).values()]
+
+
+def solution(number: str) -> Callable[..., Any]:
+    return coursework.load(f"{int(number.split('.')[0]):02d}").graded[number].answer
 
 
 def test_there_is_a_set_for_every_chapter() -> None:
@@ -69,6 +78,38 @@ def test_headings_say_the_points(name: str) -> None:
 def test_solutions_pass_and_mistakes_are_named(name: str, seed: int) -> None:
     assert grading.verify(coursework.load(name), seed=seed) == []
     assert all(len(p.mistakes) >= 3 for p in coursework.load(name).graded.values())
+
+
+def test_solutions_another_way() -> None:
+    """A set's first checks run on its solutions whenever it is loaded; this is what they leave open."""
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(24)).reshape(2, 3, 4)
+    given_z = sum(
+        p[..., z].sum() * information.mutual_information(p[..., z] / p[..., z].sum()) for z in range(4)
+    )
+    assert solution("1.2")(p) == pytest.approx(given_z - information.mutual_information(p.sum(axis=2)))
+
+    rows = rng.dirichlet(np.ones(4), size=8) * rng.uniform(0.05, 2, size=(8, 1))
+    rows /= rows.sum()
+    pairs = list(itertools.combinations(range(8), 2))
+    kept = [np.vstack([np.delete(rows, pair, axis=0), rows[list(pair)].sum(axis=0)]) for pair in pairs]
+    best = np.argmax([information.mutual_information(table) for table in kept])
+    assert tuple(solution("3.4")(rows)) == pairs[best]
+
+    one_toss = 0.3 * np.array([0.2, 0.8]), 0.7 * np.array([0.6, 0.4])
+    assert solution("6.1")([0.8, 0.4], [0.3, 0.7], 1) == pytest.approx(
+        information.mutual_information(one_toss)
+    )
+
+    mean, log_var, layer = rng.normal(size=20), rng.normal(size=20), np.repeat([0, 1], [7, 13])
+    parts = [solution("6.4")(mean[layer == k], log_var[layer == k], layer[layer == k]) for k in (0, 1)]
+    assert solution("6.4")(mean, log_var, layer) == pytest.approx(sum(parts))
+
+    points, labels = rng.normal(size=(9, 2)), np.array([0, 0, 0, 1, 1, 2, 2, 2, 2])
+    apart = np.linalg.norm(points[:, None] - points, axis=2)
+    assert solution("9.3")(apart, labels) == pytest.approx(silhouette_score(points, labels))
+
+    assert solution("10.4")(3, 1.0, 2.0, 1) == pytest.approx(3 * 2 * 2 / (3 * 1 + 3 * 2))
 
 
 @every_set
@@ -142,6 +183,49 @@ def test_a_hostile_submission_spoils_only_its_own_points(tmp_path: Path) -> None
     assert len(report.remarks) == 2, report.remarks
     assert "longer than 4 s" in report.remarks[0] or "longer than 4 s" in report.remarks[1]
     assert any("SystemExit" in r for r in report.remarks)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("def true_error(o, s, k):\n    return ()", "Your answer is empty"),
+        ("def true_error(o, s, k):\n    raise ValueError('\\ud800' * 10**6)", "raised ValueError"),
+        ("import os\nos.remove('../journal.jsonl')", "no answer to grade"),
+        (
+            "import atexit, pathlib\n"
+            "def true_error(o, s, k):\n    return 1.0\n"
+            "forge = pathlib.Path('../answers-2.4.npz').write_bytes\n"
+            "atexit.register(lambda: forge(b'PK\\x03\\x04'))",
+            "cannot be read",
+        ),
+    ],
+)
+def test_what_a_submission_spoils_stops_nobody_else(cell: str, message: str, tmp_path: Path) -> None:
+    write(tmp_path / "eve.ipynb", cell)
+    (report,) = grading.grade_all(LIGHT, tmp_path, tmp_path / "out")
+    assert report.points == 0
+    assert message in report.scores["2.4"].message
+    assert len((tmp_path / "out/feedback/eve.md").read_text(encoding="utf-8")) < 3000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "null", "[]", '{"cells": 3}', '{"cells": [{}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}'],
+)
+def test_a_file_that_is_no_notebook_gets_no_points(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.ipynb").write_text(text, encoding="utf-8")
+    report = grading.grade(coursework.load(LIGHT), tmp_path / "a.ipynb")
+    assert report.points == 0
+    assert "cannot be read as a notebook" in report.feedback()
+    (tmp_path / "b.ipynb").mkdir()
+    assert "cannot be read" in grading.grade(coursework.load(LIGHT), tmp_path / "b.ipynb").feedback()
+
+
+def test_magics_are_left_out_and_the_operator_is_not(tmp_path: Path) -> None:
+    cells = ["%%time\n!exit 1\nx = 7", "y = (x + 3\n     % 10)", "def true_error(o, s, k):\n    return y"]
+    report = grading.grade(coursework.load(LIGHT), write(tmp_path / "a.ipynb", *cells))
+    assert report.remarks == []
+    assert "you gave 10" in report.scores["2.4"].message
 
 
 def test_the_grader_never_shows_a_submission_the_solutions(tmp_path: Path) -> None:
@@ -238,3 +322,31 @@ def test_a_problem_is_an_exercise() -> None:
     problem = Problem("9.9", 10, abs, lambda rng: (rng.normal(),), {"sign": lambda x: -abs(x)})
     assert problem.exercise.reference is abs
     assert problem.exercise.tolerance == 1e-6
+
+
+def chapter(number: int) -> str:
+    (path,) = (ROOT / "book").glob(f"{number:02d}_*.ipynb")
+    cells = nbformat.read(path, 4).cells
+    return "\n".join(c.source for c in cells if c.cell_type == "markdown")
+
+
+def test_the_syllabi_name_sections_and_reading_times_of_the_chapters() -> None:
+    rows = [
+        line.split("|")
+        for line in (ROOT / "book/teaching.md").read_text(encoding="utf-8").splitlines()
+        if re.match(r"\| \d+ \| \{doc\}", line)
+    ]
+    minutes: dict[int, int] = {}
+    for twelve_weeks, group in ((False, rows[:6]), (True, rows[6:])):
+        for row in group:
+            numbers = [int(n) for n in re.findall(r"<(\d\d)_", row[2])]
+            text = "\n".join(chapter(n) for n in numbers)
+            for section in re.findall(r"\*([^*]+)\*", row[3]):
+                assert re.search(rf"^#+ {re.escape(section)}$", text, re.MULTILINE), section
+            stated = sum(int(m) for m in re.findall(r"(\d+) minutes to read", text))
+            read = int(re.search(r"(\d+) min", row[5 if twelve_weeks else 4])[1])
+            if twelve_weeks:  # chapter 1 takes two weeks
+                minutes[numbers[0]] = minutes.get(numbers[0], 0) + read
+            else:
+                assert read == stated, numbers
+    assert minutes == {n: int(re.search(r"(\d+) minutes to read", chapter(n))[1]) for n in range(1, 11)}
