@@ -202,11 +202,23 @@ def free_energy(
         Nats a sample.
     kl : float
         KL(N(w, σ²) ‖ N(0, λ²I)) in nats, summed over the weights.
+
+    Raises
+    ------
+    ValueError
+        For a generator, missing labels, ``draws`` < 1, a name without a prior, a precision of another shape or not > 0.
     """
     _check(inputs, BETA, "layer", "reparametrised", 1, 1, 1.0)
+    if draws < 1:
+        raise ValueError(f"draws: {draws} is not a whole number ≥ 1")
+    if missing := [name for name in precision if name not in prior]:
+        raise ValueError(f"prior: nothing for {missing[0]!r}, which precision has")
     generator = torch.Generator().manual_seed(seed)
     loss, count = torch.zeros(()), 0
-    with _noisy(model, list(precision), "layer") as net, torch.no_grad():
+    with _noisy(model, list(precision), 1.0) as net, torch.no_grad():
+        for name, mean in net.means.items():
+            if precision[name].shape != mean.shape[:1] or not bool((precision[name] > 0).all()):
+                raise ValueError(f"precision: {name!r} needs {len(mean)} numbers > 0, one a filter")
         for x, y in fisher._batches(model, inputs, targets, "empirical", batch_size):
             assert y is not None  # "empirical" asks for labels
             for _ in range(draws):

@@ -216,6 +216,19 @@ def test_bad_input_is_refused() -> None:
             precision.posterior(model, x, **options)
     with pytest.raises(ValueError, match="inputs: a generator can be read only once"):
         precision.posterior(model, iter([x]))
+    good, prior = {"0.weight": torch.ones(3).double()}, {"0.weight": 1.0}
+    for values, options, message in (
+        (good, {"draws": 0}, "draws: 0 is not a whole number ≥ 1"),
+        (good, {"prior": {}}, "prior: nothing for '0.weight', which precision has"),
+        ({"0.weight": torch.ones(4).double()}, {}, "precision: '0.weight' needs 3 numbers > 0, one a filter"),
+        (
+            {"0.weight": torch.zeros(3).double()},
+            {},
+            "precision: '0.weight' needs 3 numbers > 0, one a filter",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            precision.free_energy(model, x, values, targets=y, **({"prior": prior} | options))
     zero = nn.Sequential(nn.Linear(4, 3)).double()
     zero[0].bias.data.zero_()
     with pytest.raises(ValueError, match=r"prior_var: the weights '0.bias' are all zero"):
