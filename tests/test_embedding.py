@@ -138,6 +138,12 @@ def test_variational_embedding_is_the_precision_above_the_priors(tiny: probes.Pr
     found = precision.posterior(model, batches, layers=names, seed=1)
     want = [precision.BETA * (v - found.prior[n]) for n, v in found.precision.items()]
     assert np.allclose(one.values, torch.cat(want).numpy(), rtol=1e-3, atol=1e-7)
+    options = {"beta": 1e-3, "draws": 2}
+    other = embedding.embed(task, tiny, method="variational", seed=1, batch_size=10, **options)
+    found = precision.posterior(model, batches, layers=names, seed=1, **options)
+    assert np.allclose(
+        other.values, torch.cat(list(found.information.values())).numpy(), rtol=1e-3, atol=1e-7
+    )
     exact = embedding.embed(task, tiny, method="exact", seed=1).values  # nats² both, so the ratio is near 1
     assert one.values.sum() / exact.sum() == pytest.approx(1, abs=0.3)
     assert one.metadata["beta"] == precision.BETA
