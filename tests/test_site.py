@@ -235,6 +235,7 @@ class Visit:
     external: list[str] = field(default_factory=list)
     images: list[dict[str, Any]] = field(default_factory=list)
     maths: dict[str, int] = field(default_factory=dict)
+    cut: list[str] = field(default_factory=list)
     overflow: int = 0
     wide: list[str] = field(default_factory=list)
     violations: dict[str, list[str]] = field(default_factory=dict)
@@ -299,6 +300,10 @@ IMAGES = """() => [...document.querySelectorAll('article img, article svg[role=i
 MATHS = """() => ({asked: document.querySelectorAll('article .math').length,
   set: document.querySelectorAll('article .math mjx-container').length,
   errors: document.querySelectorAll('mjx-merror, [data-mml-node=merror]').length})"""
+CUT = """() => [
+  ...[...document.querySelectorAll('article div.math mjx-container')].filter(e => e.scrollWidth > e.clientWidth + 1),
+  ...[...document.querySelectorAll('article :is(td, th)')].filter(e => e.scrollWidth > e.clientWidth + 1)]
+  .map(e => `${e.tagName}: ${e.parentElement.textContent.trim().slice(0, 60)}`)"""
 WIDE = """() => { const room = document.documentElement.clientWidth;
   const clips = e => { for (let p = e.parentElement; p && p !== document.body; p = p.parentElement)
     if (getComputedStyle(p).overflowX !== 'visible') return true; return false; };
@@ -315,6 +320,7 @@ def look(watched: Watched, name: str, script: str | None) -> Visit:
     open_page(page, f"{watched.address}/{name}")
     visit.images = page.evaluate(IMAGES)
     visit.maths = page.evaluate(MATHS)
+    visit.cut = page.evaluate(CUT)
     if script:
         page.evaluate(script)
         for mode, rules in RULES.items():
@@ -389,6 +395,13 @@ def test_images_say_what_is_to_be_seen(visits: dict[str, Visit]) -> None:
 def test_a_phone_never_scrolls_sideways(visits: dict[str, Visit]) -> None:
     assert not {name: visit.overflow for name, visit in visits.items() if visit.overflow > 0}
     found = gather(visits, "wide")
+    assert not found, "\n".join(found)
+
+
+@needs_browser
+def test_equations_and_tables_fit_at_a_desk(visits: dict[str, Visit]) -> None:
+    """No equation has to be scrolled, and no word stands out of its cell."""
+    found = gather(visits, "cut")
     assert not found, "\n".join(found)
 
 

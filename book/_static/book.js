@@ -18,6 +18,33 @@ document.addEventListener("DOMContentLoaded", () => {
     pair.append(formula, stop[0]);
     next.data = next.data.slice(stop[0].length);
   }
+  // A long name in code may go on in the next line after an underscore or a dot, but not before .py.
+  for (const piece of document.querySelectorAll("code .pre")) {
+    const parts = piece.textContent.split(/(?<=\w_+)(?=\w)|(?<=\w\.)(?=\w{3})/);
+    piece.replaceChildren(...parts.flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part])));
+  }
+});
+
+// A formula that is wider than its place is set smaller, down to three quarters; what is wider still scrolls.
+window.addEventListener("load", async () => {
+  if (!window.MathJax?.startup) return;
+  await MathJax.startup.promise;
+  const fit = () => {
+    for (const box of document.querySelectorAll("article .math mjx-container")) {
+      const place = box.closest("div.math, td, th, p, dt, figcaption");
+      if (!place?.clientWidth || getComputedStyle(place).display === "table-cell") continue;  // a cell widens
+      box.dataset.size ??= parseFloat(box.style.fontSize) || 100;
+      box.style.fontSize = `${box.dataset.size}%`;
+      const number = place.querySelector(":scope > .eqno");
+      const room = place.clientWidth - (number ? number.offsetWidth + 8 : 0);
+      const wanted = (box.querySelector("mjx-math") ?? box).getBoundingClientRect().width;
+      if (wanted > room) box.style.fontSize = `${box.dataset.size * Math.max(0.75, 0.99 * room / wanted)}%`;
+    }
+  };
+  fit();
+  let width = innerWidth;
+  window.addEventListener("resize", () => { if (innerWidth !== width) { width = innerWidth; fit(); } });
+  document.addEventListener("toggle", fit, true);
 });
 
 // A glossary term that is pointed at or focused shows its definition; a tap follows the link.
