@@ -87,8 +87,15 @@ def edit_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
         lines[i] = "".join(p if p.startswith("``") else re.sub(r"(?<!\\)\|", r"\\|", p) for p in parts)
 
 
+def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keep napoleon from reading "Images drawn at once: bounds the memory" as a type and a description."""
+    if what in ("attribute", "data"):
+        lines.insert(0, "")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("autodoc-process-docstring", edit_docstring)
+    app.connect("autodoc-process-docstring", keep_colons, priority=100)  # before napoleon
     app.add_directive("t2v-module", ModulePage)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
