@@ -102,14 +102,26 @@ def test_the_tests_that_a_claim_names_exist(claim: claims.Claim) -> None:
 
 @chapters
 def test_a_chapter_computes_its_verdicts(path: Path) -> None:
-    """The verdict that is handed over is an expression of numbers, not a word."""
+    """The verdict that is handed over is an expression of numbers, not a word, and its evidence holds numbers."""
     for cell in cells(path, "code"):
-        source = re.sub(r"^[%!].*$", "", text(cell), flags=re.MULTILINE)
-        for node in ast.walk(ast.parse(source)):
+        tree = ast.parse(re.sub(r"^[%!].*$", "", text(cell), flags=re.MULTILINE))
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("claims.verdict"):
-                assert not isinstance(node.args[1], ast.Constant), (
-                    f"{ast.unparse(node)[:80]}: a constant verdict"
-                )
+                call, (_, computed, evidence) = ast.unparse(node)[:80], node.args
+                assert not isinstance(computed, ast.Constant), f"{call}: a constant verdict"
+                assert has_numbers(evidence, tree), f"{call}: the evidence is a constant sentence"
+
+
+def has_numbers(sentence: ast.expr, tree: ast.Module) -> bool:
+    """Tell whether a sentence, or the value of that name in the cell, has a formatted value."""
+    found = [sentence]
+    if isinstance(sentence, ast.Name):
+        found = [n.value for n in ast.walk(tree) if isinstance(n, ast.Assign) and names(n) == [sentence.id]]
+    return any(isinstance(part, ast.FormattedValue) for value in found for part in ast.walk(value))
+
+
+def names(node: ast.Assign) -> list[str]:
+    return [target.id for target in node.targets if isinstance(target, ast.Name)]
 
 
 def test_each_claim_is_judged_in_its_own_chapter_only() -> None:
