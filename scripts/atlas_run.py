@@ -10,8 +10,9 @@ images, other embeddings, other experts, another draw of the shots — and write
   symmetric distance in one stage of the probe;
 - ``tasks.csv``: of each task and seed, the classes, the norm of the embedding, the head's predictive entropy, and the
   low-shot error from the frozen probe and from the task's own expert;
-- ``cuts.csv``: the low-shot error when the features are taken from inside the network, after each of its stages, for
-  the frozen probe and two experts a target;
+- ``cuts.csv``: the low-shot error when the features are taken from inside the network, after each of its stages: of
+  the frozen probe, of the expert of the nearest task by d_sym, and of the expert that was best in the *other* seeds (with
+  a single seed: in this one);
 - ``config.json``: settings, date, machine, seconds of each step, experts that unlearned and were trained again at a
   smaller rate, experts that still serve their own task no better than the probe.
 """
@@ -24,7 +25,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,11 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from t2v import atlas, distance, embedding, probes, tasks, transfer
-from t2v._files import write_text
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from library_run import ROOT, about
 
-ROOT = Path(__file__).resolve().parent.parent
+from t2v import atlas, distance, embedding, probes, tasks, transfer
+from t2v._files import table, write_text
 
 
 def stage(layer: str) -> str:
@@ -104,15 +105,22 @@ def staged_features(probe: probes.Probe, images: NDArray[np.uint8]) -> dict[str,
     return {**{name: np.concatenate(parts) for name, parts in found.items()}, "conv_head": last}
 
 
-def cuts(made: atlas.Atlas, folder: Path, config: atlas.AtlasConfig) -> list[dict[str, Any]]:
+def best_elsewhere(made: Sequence[atlas.Atlas], k: int) -> NDArray[np.intp]:
+    """Return each target's best source by the mean error in the other runs: the run itself does not choose."""
+    others = [one for i, one in enumerate(made) if i != k] or [made[k]]
+    return np.nanargmin(np.mean([one.measured for one in others], axis=0), axis=1)
+
+
+def cuts(
+    one: atlas.Atlas, best: NDArray[np.intp], folder: Path, config: atlas.AtlasConfig
+) -> list[dict[str, Any]]:
     """Fit the low-shot head on every stage of the probe, of the nearest task's expert, and of the best expert."""
     probe, rows = probes.load(config.probe), []
-    for t, target in enumerate(tqdm(made.tasks, desc="cuts", disable=None)):
+    for t, target in enumerate(tqdm(one.tasks, desc="cuts", disable=None)):
         task = tasks.load(target, size=config.size, train=config.train, test=config.test, seed=config.seed)
-        few = atlas.low_shot(task.train.labels, config.shots, config.seed)
-        nearest = made.tasks[int(np.nanargmin(made.predictors["d_sym"].values[t]))]
-        best = made.tasks[int(np.nanargmin(made.measured[t]))]
-        for which, source in (("frozen", ""), ("nearest", nearest), ("best", best)):
+        few = embedding.low_shot(task.train.labels, config.shots, config.seed)
+        nearest = int(np.nanargmin(one.predictors["d_sym"].values[t]))
+        for which, source in (("frozen", ""), ("nearest", one.tasks[nearest]), ("best", one.tasks[best[t]])):
             file = folder / "experts" / f"{source}.pt"
             expert = transfer.load_expert(file, probe)[0] if source else probe
             shots = staged_features(expert, task.train.images[few])
@@ -121,9 +129,8 @@ def cuts(made: atlas.Atlas, folder: Path, config: atlas.AtlasConfig) -> list[dic
                 head = embedding.fit_head(features, task.train.labels[few], task.n_classes)
                 guessed = head(torch.from_numpy(tests[part])).argmax(1).numpy()
                 error = float((guessed != task.test.labels).mean())
-                rows.append(
-                    {"target": target, "which": which, "source": source, "stage": part, "error": error}
-                )
+                row = {"seed": config.seed, "target": target, "which": which, "source": source}
+                rows.append({**row, "stage": part, "error": error})
     return rows
 
 
@@ -136,16 +143,9 @@ def slower(folder: Path, config: atlas.AtlasConfig) -> dict[str, float]:
     return {name: float(f"{lr:.3g}") for name, lr in rates.items() if lr != config.lr}
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return CSV text; numbers with five digits, nothing for NaN."""
-
-    def cell(value: Any) -> str:
-        if isinstance(value, (float, np.floating)):
-            return "" if np.isnan(value) else f"{value:.5g}"
-        return str(value)
-
-    lines = [",".join(rows[0]), *(",".join(map(cell, row.values())) for row in rows)]
-    return "\n".join(lines) + "\n"
+def write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write one line a row, numbers with five digits."""
+    write_text(path, table(rows[0], (row.values() for row in rows), digits=5))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -157,25 +157,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tasks", nargs="+", default=list(atlas.QUICK_TASKS))
     args = parser.parse_args(arguments)
     config = atlas.AtlasConfig.at("quick", seeds=1, tasks=tuple(args.tasks), device="cpu")
-    made, described = [], []
-    for seed in args.seeds:
-        of_seed = dataclasses.replace(config, seed=seed)
-        made.append(atlas.run(of_seed, args.runs / f"seed{seed}", progress=True))
-        write_text(args.out / f"pairs-seed{seed}.csv", table(pairs(made[-1])))
-        described += describe(made[-1], seed)
-    write_text(args.out / "tasks.csv", table(described))
-    first = dataclasses.replace(config, seed=args.seeds[0])
-    write_text(args.out / "cuts.csv", table(cuts(made[0], args.runs / f"seed{first.seed}", first)))
-    about = {
-        "command": f"python scripts/atlas_run.py --seeds {' '.join(map(str, args.seeds))}",
-        "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {'GPU' if torch.cuda.is_available() else 'CPU'}",
-        **{"versions": made[0].config["versions"], "config": made[0].config["config"], "seeds": args.seeds},
+    of_seed = {seed: dataclasses.replace(config, seed=seed) for seed in args.seeds}
+    folders = {seed: args.runs / f"seed{seed}" for seed in args.seeds}
+    made = [atlas.run(of_seed[seed], folders[seed], progress=True) for seed in args.seeds]
+    described, cut = [], []
+    for k, seed in enumerate(args.seeds):
+        write(args.out / f"pairs-seed{seed}.csv", pairs(made[k]))
+        described += describe(made[k], seed)
+        cut += cuts(made[k], best_elsewhere(made, k), folders[seed], of_seed[seed])
+    write(args.out / "tasks.csv", described)
+    write(args.out / "cuts.csv", cut)
+    found = {
+        **about(f"python scripts/atlas_run.py --seeds {' '.join(map(str, args.seeds))}"),
+        **{"config": made[0].config["config"], "seeds": args.seeds},
         "seconds": [{key: round(value, 1) for key, value in one.seconds.items()} for one in made],
-        "slower_experts": {str(k): slower(args.runs / f"seed{k}", config) for k in args.seeds},
-        "failed_experts": {str(k): one.failed_experts() for k, one in zip(args.seeds, made, strict=True)},
+        "slower_experts": {str(seed): slower(folders[seed], config) for seed in args.seeds},
+        "failed_experts": {
+            str(seed): one.failed_experts() for seed, one in zip(args.seeds, made, strict=True)
+        },
     }
-    write_text(args.out / "config.json", json.dumps(about, indent=2) + "\n")
+    write_text(args.out / "config.json", json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

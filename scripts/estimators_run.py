@@ -35,10 +35,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import library_run
-from library_run import ROOT, table, trace
+from library_run import ROOT, trace
 
 from t2v import distance, embedding, precision, probes, tasks
-from t2v._files import write_text
+from t2v._files import table, write_text
 
 #: Hard and easy, glyphs and pictures.
 TASKS = ["latin_upper", "greek_lower", "hebrew", "mnist", "chess", "photographs", "histology", "textures"]

@@ -42,7 +42,7 @@ import torch
 from tqdm import tqdm
 
 from t2v import distance, embedding, probes, tasks
-from t2v._files import write_text
+from t2v._files import table, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 #: One or two tasks of every kind: writing systems, digits, handwriting, symbols, pictures.
@@ -145,22 +145,22 @@ def distances(embedded: Sequence[Any], rows: Sequence[dict[str, Any]], metric: s
     return result
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return CSV text; numbers with four digits."""
-    cells = [[f"{c:.4g}" if isinstance(c, float) else str(c) for c in row] for row in rows]
-    assert not any('"' in c or "," in c or "\n" in c for row in cells for c in row)
-    return "\n".join(",".join(row) for row in [list(columns), *cells]) + "\n"
+def about(command: str) -> dict[str, Any]:
+    """Return what made a run: command, date, machine, versions."""
+    packages = ("t2v", "torch", "timm", "numpy", "scipy", "matplotlib", "scikit-image")
+    return {
+        "command": command,
+        "date": date.today().isoformat(),
+        "machine": f"{os.cpu_count()} cores, {'GPU' if torch.cuda.is_available() else 'CPU'}",
+        "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in packages}},
+    }
 
 
 def config(args: argparse.Namespace) -> dict[str, Any]:
     """Return what a reader needs to know about the run."""
-    packages = ("t2v", "torch", "timm", "numpy", "scipy", "matplotlib", "scikit-image")
-    device = "GPU" if torch.cuda.is_available() else "CPU"
+    command = f"python scripts/library_run.py --seeds {' '.join(map(str, args.seeds))}"
     return {
-        "command": f"python scripts/library_run.py --seeds {' '.join(map(str, args.seeds))}",
-        "date": date.today().isoformat(),
-        "machine": f"{os.cpu_count()} cores, {device}",
-        "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in packages}},
+        **about(command),
         **{
             "probe": "efficientnet_lite0",
             "method": "rademacher",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,21 @@ def atomically(path: Path, write: Callable[[Any], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, atomically."""
     atomically(path, lambda file: file.write(text.encode()))
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], digits: int = 4) -> str:
+    """Return CSV text; numbers with so many significant digits, nothing for NaN."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(value, digits) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any, digits: int) -> str:
+    if not isinstance(value, (float, np.floating)):
+        return str(value)
+    return "" if np.isnan(value) else f"{value:.{digits}g}"
 
 
 def write_arrays(path: Path, **arrays: NDArray[Any]) -> None:

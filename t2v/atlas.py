@@ -19,11 +19,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
 import os
 import platform
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,23 +32,31 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
-from torch import nn
 
-from t2v import baselines, distance
-from t2v._files import atomically, file_name, read_arrays, write_arrays, write_text
+from t2v import distance
+from t2v._files import atomically, read_arrays, table, write_text
 from t2v._hierarchies import GROUPS, ORDERS
 from t2v._library import Library
+from t2v._stages import (
+    HEAD_SCORES,
+    SCORES,
+    embed_canonical,
+    embed_task,
+    frozen_file,
+    measure_transfer,
+    shots_file,
+    task_file,
+    train_expert,
+)
 from t2v.comparison import Intervals, Kind, bootstrap
-from t2v.embedding import Method, TaskEmbedding, canonical, embed, fit_head, trivial
+from t2v.embedding import Method, TaskEmbedding, trivial
 from t2v.probes import Arithmetic, Probe
 from t2v.probes import load as load_probe
 from t2v.tasks import Task
-from t2v.tasks import load as load_task
-from t2v.transfer import TrainingError, finetune, gain, load_expert, save_expert
+from t2v.transfer import gain
 
 Array = NDArray[np.float64]
-Needs = Literal["embeddings", "experts", "measured transfer"]
+Needs = Literal["no expert", "experts", "measured transfer"]
 
 #: Offline tasks of the quick scale: at most 28 classes, from every family.
 QUICK_TASKS = (
@@ -110,14 +116,8 @@ FULL_TASKS = (
     *(f"torchvision:INaturalist/{order}" for order in ORDERS),
 )
 
-#: Baselines that need the expert's features or outputs, in the order of the files.
-SCORES = ("leep", "nce", "logme", "h_score", "transrate", "nearest_class_mean")
-#: The same on the frozen probe: what the source's *head* says of the target's images. They need no expert.
-HEAD_SCORES = ("head_leep", "head_nce", "head_logme", "head_nearest_class_mean")
 #: Settings that change where or how fast a run is made, not what it finds.
 _ELSEWHERE = ("scale", "device", "root", "download")
-
-
 #: Method → (small or large means a good source, what it needs).
 METHODS: dict[str, tuple[Kind, Needs]] = {
     **dict.fromkeys(
@@ -125,9 +125,9 @@ METHODS: dict[str, tuple[Kind, Needs]] = {
             *("task2vec", "task2vec_canonical", "task2vec_shots", "d_sym", "cosine", "log_cosine"),
             *("mean_feature", "entropy_difference"),
         ),
-        ("distance", "embeddings"),
+        ("distance", "no expert"),
     ),
-    **dict.fromkeys(("source_norm", *HEAD_SCORES), ("score", "embeddings")),
+    **dict.fromkeys(("source_norm", *HEAD_SCORES), ("score", "no expert")),
     **dict.fromkeys(SCORES, ("score", "experts")),
     "best_for_others": ("distance", "measured transfer"),
 }
@@ -241,7 +241,7 @@ class Predictor:
     kind : {"distance", "score"}
         Whether small or large means a good source.
     needs : str
-        ``"embeddings"`` (no expert is trained), ``"experts"``, or ``"measured transfer"``.
+        ``"no expert"`` (is trained), ``"experts"``, or ``"measured transfer"``.
     """
 
     values: Array
@@ -304,7 +304,7 @@ class Atlas:
 
     def task2vec(self, alpha: float, reference: TaskEmbedding | None = None) -> Predictor:
         """Return d_asym for another α or t₀ (None: the trivial embedding at each target's scale)."""
-        return Predictor(_asymmetric(self.embeddings, alpha, reference), "distance", "embeddings")
+        return Predictor(_asymmetric(self.embeddings, alpha, reference), "distance", "no expert")
 
     def compare(self, draws: int = 1000, seed: int = 0) -> dict[str, Intervals]:
         """Compare every predictor with the measurement, see :func:`t2v.comparison.bootstrap`."""
@@ -429,15 +429,15 @@ def run(
         if rank == 0:
             settings = dataclasses.replace(config, probe=probe.name, tasks=library.names)
             _claim(out, settings, library.fingerprints())
-            _canonical(out, probe, config)
+            embed_canonical(out, probe, config)
         _barrier(world)
         for name in _bar(library.names[rank::world], "embeddings", progress):
-            _embed(out, library, name, probe, config)
+            embed_task(out, library, name, probe, config)
         for name in _bar(library.names[rank::world], "experts", progress):
-            _train(out, library, name, probe, config)
+            train_expert(out, library, name, probe, config)
         _barrier(world)
         for source in _bar([None, *library.names][rank::world], "transfer", progress):
-            _measure(out, library, source, probe, config)
+            measure_transfer(out, library, source, probe, config)
         _barrier(world)
         atlas = load(out)
         if rank == 0:
@@ -487,57 +487,6 @@ def read_pairs(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str,
     return tasks, {k: np.array([float(r[k] or "nan") for r in rows]).reshape(shape) for k in numbers}
 
 
-def merge(runs: Sequence[Atlas]) -> Atlas:
-    """Pool runs of the same settings and different seeds into one.
-
-    Parameters
-    ----------
-    runs : sequence of Atlas
-        At least one. Each brings its own images, embeddings, experts and shots.
-
-    Returns
-    -------
-    Atlas
-        Errors with the draws of all runs, one after the other; the mean of the embeddings and of the predictions; the
-        sum of the seconds; the settings of the first run.
-
-    Raises
-    ------
-    ValueError
-        If there is no run, or their settings differ in more than the seed.
-    """
-    if not runs:
-        raise ValueError("runs: there are none; at least one is needed")
-    first = runs[0]
-    for run in runs[1:]:
-        ours, theirs = first.config["config"], run.config["config"]
-        for key in ours:
-            if key not in ("seed", *_ELSEWHERE) and ours[key] != theirs.get(key):
-                raise ValueError(f"runs: {key} is {ours[key]!r} in one and {theirs.get(key)!r} in another")
-    errors = np.concatenate([run.errors for run in runs], axis=2)
-    predictors = {
-        name: dataclasses.replace(p, values=np.mean([run.predictors[name].values for run in runs], axis=0))
-        for name, p in first.predictors.items()
-    }
-    others = _best_for_others(errors.mean(2))
-    predictors["best_for_others"] = dataclasses.replace(predictors["best_for_others"], values=others)
-    own = [run.canonical for run in runs if run.canonical is not None]
-    return Atlas(
-        first.tasks,
-        errors,
-        np.concatenate([run.frozen for run in runs], axis=1),
-        tuple(_mean_embedding(each) for each in zip(*(run.embeddings for run in runs), strict=True)),
-        _mean_embedding(own) if own else None,
-        predictors,
-        {key: sum(run.seconds[key] for run in runs) for key in first.seconds},
-        first.config,
-    )
-
-
-def _mean_embedding(embeddings: Sequence[TaskEmbedding]) -> TaskEmbedding:
-    return dataclasses.replace(embeddings[0], values=np.mean([e.values for e in embeddings], axis=0))
-
-
 def _check_count(names: tuple[str, ...]) -> tuple[str, ...]:
     if len(names) < 3:
         raise ValueError(f"tasks: {len(names)} given; at least three are needed to rank sources")
@@ -557,22 +506,19 @@ def load(out: str | os.PathLike[str]) -> Atlas:
         raise ValueError(f"{out}: no run of the atlas (config.json is missing)")
     about = json.loads((out / "config.json").read_text(encoding="utf-8"))
     names = tuple(about["config"]["tasks"])
-    files = [_file(out, "measured", name) for name in names]
-    shots = [_shots_file(out, name, r) for name in names for r in range(about["config"]["seeds"])]
-    needed = [*(_file(out, kind, n) for kind in ("embeddings", "heads") for n in names), *shots]
-    for file in [*needed, _frozen(out), *files]:
-        if not file.exists():
-            raise ValueError(f"{out}: the run is not finished ({file.relative_to(out)} is missing)")
-    embeddings = tuple(TaskEmbedding.load(_file(out, "embeddings", name)) for name in names)
+    _check_finished(out, names, about["config"]["seeds"])
+    embeddings = tuple(TaskEmbedding.load(task_file(out, "embeddings", name)) for name in names)
     own = TaskEmbedding.load(out / "canonical.npz") if (out / "canonical.npz").exists() else None
-    heads = [read_arrays(_file(out, "heads", name)) for name in names]
-    measured, frozen = [read_arrays(file) for file in files], read_arrays(_frozen(out))
-    few = np.reshape(
-        np.array([TaskEmbedding.load(f) for f in shots], dtype=object), (len(names), -1)
-    ).tolist()
+    heads, measured = (
+        [read_arrays(task_file(out, kind, n)) for n in names] for kind in ("heads", "measured")
+    )
+    frozen = read_arrays(frozen_file(out))
     errors = np.stack([m["error"] for m in measured], axis=1)
     alpha = about["config"]["alpha"]
     tables = _from_embeddings(embeddings, [h["mean"] for h in heads], alpha)
+    few = [
+        [TaskEmbedding.load(shots_file(out, n, r)) for r in range(about["config"]["seeds"])] for n in names
+    ]
     tables["task2vec_shots"] = _from_shots(embeddings, few, alpha)
     if own is not None:
         tables["task2vec_canonical"] = _asymmetric(embeddings, alpha, own)
@@ -591,217 +537,12 @@ def load(out: str | os.PathLike[str]) -> Atlas:
     return Atlas(names, errors, frozen["error"], embeddings, own, predictors, seconds, about)
 
 
-# ---------------------------------------------------------------- stages
-
-
-def _canonical(out: Path, probe: Probe, config: AtlasConfig) -> None:
-    """Embed the probe's own task, on the library's photographs."""
-    file = out / "canonical.npz"
-    if probe.classifier is not None and not file.exists():
-        photographs = load_task("photographs", size=config.size, train=200, test=10, seed=config.seed)
-        canonical(probe, photographs.train.images, method=config.method, seed=config.seed).save(file)
-
-
-def _embed(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:
-    file = _file(out, "embeddings", name)
-    how: dict[str, Any] = {
-        "method": config.method,
-        "arithmetic": config.arithmetic,
-        "device": str(probe.device),
-    }
-    if not file.exists():
-        made = embed(library[name], probe, seed=config.seed, **how)
-        dataclasses.replace(made, task=name).save(file)
-    for r in range(config.seeds):
-        if not (file := _shots_file(out, name, r)).exists():
-            task = _only_shots(library[name], config, r)
-            made = embed(task, probe, seed=config.seed + r, **how)
-            dataclasses.replace(made, task=name).save(file)
-    file = _file(out, "heads", name)
-    if not file.exists():
-        start, task = time.perf_counter(), library[name]
-        features = probe.features(task.train.images)
-        head = fit_head(features, task.train.labels, task.n_classes)
-        found = {"mean": features.mean(0), "weight": head.weight.numpy(), "bias": head.bias.numpy()}
-        write_arrays(file, **found, seconds=np.array(time.perf_counter() - start))
-
-
-def _only_shots(task: Task, config: AtlasConfig, draw: int) -> Task:
-    """Leave the task the training images of one draw of the shots: what the baselines see."""
-    rows = low_shot(task.train.labels, config.shots, config.seed + draw)
-    few = dataclasses.replace(task.train, images=task.train.images[rows], labels=task.train.labels[rows])
-    return dataclasses.replace(task, train=few)
-
-
-def _train(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:
-    file = _file(out, "experts", name)
-    if not file.exists():
-        start = time.perf_counter()
-        expert, lr = _expert(library[name], probe, config)
-        save_expert(expert, file, {"task": name, "lr": lr, "seconds": time.perf_counter() - start})
-
-
-def _expert(task: Task, probe: Probe, config: AtlasConfig) -> tuple[Probe, float]:
-    """Fine-tune, at a third of the learning rate if the expert unlearns, and again at a ninth.
-
-    It has unlearned if it separates its own training images worse than the probe does; no test image is looked at.
-    """
-
-    def separated(by: Probe) -> float:
-        return baselines.nearest_class_mean(by.features(task.train.images), task.train.labels)
-
-    before, rates = separated(probe), (config.lr, config.lr / 3, config.lr / 9)
-    for lr in rates:
-        try:
-            expert = finetune(
-                probe, task, epochs=config.epochs, lr=lr, seed=config.seed, device=str(probe.device)
-            )
-        except TrainingError:
-            if lr == rates[-1]:
-                raise
-            continue
-        if lr == rates[-1] or separated(expert) >= before:
-            break
-    return expert, lr
-
-
-def _measure(out: Path, library: Library, source: str | None, probe: Probe, config: AtlasConfig) -> None:
-    """Measure the transfer from one expert (None: from the probe as it is) to every task."""
-    file = _frozen(out) if source is None else _file(out, "measured", source)
-    if file.exists():
-        return
-    expert, about = probe, {"seconds": 0.0}
-    if source is not None:
-        expert, about = load_expert(_file(out, "experts", source), probe)
-    heads = [_head(out, name) for name in library.names] if source is None else []
-    kept: dict[str, list[Any]] = {}
-    clock = {"transfer": 0.0, "scores": 0.0}
-    for target in library.names:
-        found = [_one_draw(expert, library[target], config, r, heads, clock) for r in range(config.seeds)]
-        for key in found[0]:
-            # (targets, seeds), and (targets, sources, seeds) where every source has its say
-            kept.setdefault(key, []).append(np.stack([f[key] for f in found], axis=-1))
-    times = {"seconds_expert": about["seconds"], **{f"seconds_{key}": value for key, value in clock.items()}}
-    arrays = {key: np.array(value) for key, value in {**kept, **times}.items()}
-    write_arrays(file, targets=np.array(library.names), **arrays)
-
-
-def _one_draw(
-    expert: Probe,
-    task: Task,
-    config: AtlasConfig,
-    draw: int,
-    heads: Sequence[nn.Linear],
-    clock: dict[str, float],
-) -> dict[str, Any]:
-    """Measure the error on a task with one draw of its shots, and take the scores on the same shots."""
-    start = time.perf_counter()
-    few = _only_shots(task, config, draw).train
-    features, tests = expert.features(few.images), expert.features(task.test.images)
-    found: dict[str, Any] = {
-        "error": _low_shot_error(features, few.labels, tests, task.test.labels, task.n_classes)
-    }
-    middle = time.perf_counter()
-    if heads:
-        said = [_head_scores(features, head, few.labels) for head in heads]
-        found |= {key: np.array([s[key] for s in said]) for key in HEAD_SCORES}
-    else:
-        found |= _scores(expert, features, few.labels)
-    clock["transfer"] += middle - start
-    clock["scores"] += time.perf_counter() - middle
-    return found
-
-
-def low_shot(labels: NDArray[np.integer[Any]], shots: int, seed: int) -> NDArray[np.intp]:
-    """Draw the same number of indices from every class.
-
-    Parameters
-    ----------
-    labels : array of int
-        ``(n,)``.
-    shots : int
-        Indices a class.
-    seed : int
-        Seed of the draw.
-
-    Returns
-    -------
-    array of int
-        Sorted.
-
-    Raises
-    ------
-    ValueError
-        If a class has fewer; the message names it.
-    """
-    rng, chosen = np.random.default_rng(seed), []
-    for label in np.unique(labels):
-        members = np.nonzero(labels == label)[0]
-        if len(members) < shots:
-            raise ValueError(f"shots: class {label} has {len(members)} samples; {shots} were asked for")
-        chosen.append(rng.permutation(members)[:shots])
-    return np.sort(np.concatenate(chosen))
-
-
-def _low_shot_error(
-    few: NDArray[np.floating[Any]],
-    labels: NDArray[np.integer[Any]],
-    tests: NDArray[np.floating[Any]],
-    truth: NDArray[np.integer[Any]],
-    n_classes: int,
-) -> float:
-    """Return the test error of a head fitted on few samples.
-
-    The head of :func:`t2v.embedding.fit_head` lies in the span of the centred samples, since its penalty is the same in
-    all directions; it is fitted in coordinates of that span, which are far fewer than the features.
-    """
-    few, tests = np.asarray(few, dtype=float), np.asarray(tests, dtype=float)
-    centre = few.mean(0)
-    basis, _ = np.linalg.qr((few - centre).T)
-    head = fit_head((few - centre) @ basis, labels, n_classes)
-    logits = head(torch.from_numpy((tests - centre) @ basis).float())
-    return float((logits.argmax(1).numpy() != truth).mean())
-
-
-def _scores(expert: Probe, few: NDArray[np.float32], labels: NDArray[np.integer[Any]]) -> dict[str, float]:
-    """Return the baselines on the shots: the very images on which the head is fitted."""
-    assert expert.classifier is not None
-    logits = _logits(expert.classifier, few)
-    return {
-        "leep": baselines.leep(softmax(logits, axis=1), labels),
-        "nce": baselines.nce(logits.argmax(1), labels),
-        "logme": baselines.logme(few, labels),
-        # without shrinkage it is the number of classes − 1 here: fewer images than features
-        "h_score": baselines.h_score(few, labels, shrinkage="ledoit_wolf"),
-        "transrate": baselines.transrate(few, labels),
-        "nearest_class_mean": baselines.nearest_class_mean(few, labels),
-    }
-
-
-def _head(out: Path, name: str) -> nn.Linear:
-    found = read_arrays(_file(out, "heads", name))
-    head = nn.utils.skip_init(nn.Linear, found["weight"].shape[1], found["weight"].shape[0])
-    head.load_state_dict({key: torch.from_numpy(found[key]) for key in ("weight", "bias")})
-    return head.requires_grad_(False)
-
-
-def _head_scores(
-    few: NDArray[np.float32], head: nn.Linear, labels: NDArray[np.integer[Any]]
-) -> dict[str, float]:
-    """Return what a source's head on the frozen probe says of a target's shots."""
-    logits = _logits(head, few)
-    return {
-        "head_leep": baselines.leep(softmax(logits, axis=1), labels),
-        "head_nce": baselines.nce(logits.argmax(1), labels),
-        "head_logme": baselines.logme(logits, labels),
-        "head_nearest_class_mean": baselines.nearest_class_mean(logits, labels),
-    }
-
-
-def _logits(head: nn.Linear, features: NDArray[np.float32]) -> Array:
-    with torch.inference_mode():
-        found = head(torch.from_numpy(features).to(head.weight.device)).double().cpu().numpy()
-    return np.asarray(found)
+def _check_finished(out: Path, names: Sequence[str], draws: int) -> None:
+    files = [task_file(out, kind, n) for kind in ("embeddings", "heads") for n in names]
+    files += [shots_file(out, n, r) for n in names for r in range(draws)]
+    for file in [*files, frozen_file(out), *(task_file(out, "measured", n) for n in names)]:
+        if not file.exists():
+            raise ValueError(f"{out}: the run is not finished ({file.relative_to(out)} is missing)")
 
 
 # ---------------------------------------------------------------- predictors
@@ -884,8 +625,8 @@ def _standard_error(errors: Array) -> Array:
 
 def _report(atlas: Atlas, out: Path) -> None:
     ranking = atlas.ranking()
-    write_text(out / "pairs.csv", _csv(atlas.pairs()))
-    write_text(out / "ranking.csv", _csv(ranking))
+    for name, rows in (("pairs", atlas.pairs()), ("ranking", ranking)):
+        write_text(out / f"{name}.csv", table(rows[0], (row.values() for row in rows), digits=9))
     report = {
         **atlas.config,
         "finished": _now(),
@@ -916,7 +657,7 @@ def draw_ranking(ranking: Sequence[Mapping[str, Any]]) -> Any:
 
     from t2v import plots
 
-    needs: tuple[Needs, ...] = ("embeddings", "experts", "measured transfer")
+    needs: tuple[Needs, ...] = ("no expert", "experts", "measured transfer")
     rows = ranking[::-1]
     with mpl.rc_context():
         plots.use_style()
@@ -934,21 +675,6 @@ def draw_ranking(ranking: Sequence[Mapping[str, Any]]) -> Any:
         axes.set_xlabel("Kendall τ with the measured transfer, mean over targets")
         figure.legend(loc="outside upper center", ncols=3, fontsize="small")
     return figure
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(rows[0])
-    for row in rows:
-        writer.writerow([_cell(value) for value in row.values()])
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if np.isnan(value) else f"{value:.9g}"
 
 
 # ---------------------------------------------------------------- files and processes
@@ -979,18 +705,6 @@ def _claim(out: Path, settings: AtlasConfig, fingerprints: Mapping[str, str]) ->
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _file(out: Path, kind: str, name: str) -> Path:
-    return out / kind / f"{file_name(name)}.{'pt' if kind == 'experts' else 'npz'}"
-
-
-def _shots_file(out: Path, name: str, draw: int) -> Path:
-    return out / "shots" / f"{file_name(name)}-{draw}.npz"
-
-
-def _frozen(out: Path) -> Path:
-    return out / "frozen.npz"
 
 
 def _bar(items: Sequence[Any], what: str, progress: bool) -> Iterable[Any]:

@@ -237,6 +237,37 @@ def split(
     return np.nonzero(chosen)[0], np.nonzero(~chosen)[0]
 
 
+def low_shot(labels: NDArray[np.integer[Any]], shots: int, seed: int) -> NDArray[np.intp]:
+    """Draw the same number of indices from every class.
+
+    Parameters
+    ----------
+    labels : array of int
+        ``(n,)``.
+    shots : int
+        Indices a class.
+    seed : int
+        Seed of the draw.
+
+    Returns
+    -------
+    array of int
+        Sorted.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer; the message names it.
+    """
+    rng, chosen = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        members = np.nonzero(labels == label)[0]
+        if len(members) < shots:
+            raise ValueError(f"shots: class {label} has {len(members)} samples; {shots} were asked for")
+        chosen.append(rng.permutation(members)[:shots])
+    return np.sort(np.concatenate(chosen))
+
+
 def embed(
     task: Task,
     probe: Probe,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2v import atlas, baselines, comparison, distance, embedding, probes, tasks, transfer
+from t2v import _stages, atlas, baselines, comparison, distance, embedding, probes, tasks, transfer
 
 NAMES = ("lying", "standing", "slanted", "spots")
 STAGES = ("embeddings", "shots", "heads", "experts", "measured")
@@ -111,7 +111,7 @@ def test_measured_errors_are_those_of_a_head_on_the_shots(done: tuple[Path, atla
     for probe, got in ((expert, made.errors[2, 1]), (small(), made.frozen[2])):
         features, test = probe.features(target.train.images), probe.features(target.test.images)
         for seed in range(2):
-            few = atlas.low_shot(target.train.labels, 5, seed)
+            few = embedding.low_shot(target.train.labels, 5, seed)
             head = embedding.fit_head(features[few], target.train.labels[few], 3)
             error = (head(torch.from_numpy(test)).argmax(1).numpy() != target.test.labels).mean()
             assert got[seed] == pytest.approx(error, abs=1 / 30 + 1e-9)  # one image may lie on the boundary
@@ -125,7 +125,7 @@ def test_scores_use_the_shots_and_the_right_order(done: tuple[Path, atlas.Atlas]
     target, expert = TASKS[0], transfer.load_expert(out / "experts" / "spots.pt", small())[0]
     leep, logme, nce = [], [], []
     for seed in range(2):
-        few = atlas.low_shot(target.train.labels, 5, seed)
+        few = embedding.low_shot(target.train.labels, 5, seed)
         labels, probs = target.train.labels[few], expert.classify(target.train.images[few])
         leep.append(baselines.leep(probs, labels))
         nce.append(baselines.nce(probs.argmax(1), labels))
@@ -145,9 +145,9 @@ def test_an_expert_that_unlearned_is_trained_again_slower(monkeypatch: pytest.Mo
         return transfer.finetune(*arguments, lr=lr, **options)  # type: ignore[arg-type]
 
     separated = iter([0.6, 0.5])  # the probe, and the expert of the second try; the third is kept as it is
-    monkeypatch.setattr(atlas, "finetune", at_first_bad)
-    monkeypatch.setattr(atlas.baselines, "nearest_class_mean", lambda *_: next(separated))
-    expert, lr = atlas._expert(TASKS[1], small(), CONFIG)
+    monkeypatch.setattr(_stages, "finetune", at_first_bad)
+    monkeypatch.setattr(baselines, "nearest_class_mean", lambda *_: next(separated))
+    expert, lr = _stages.fit_expert(TASKS[1], small(), CONFIG)
     assert rates == [pytest.approx(1e-3 / k) for k in (1, 3, 9)]
     assert lr == rates[-1]
     want = transfer.finetune(small(), TASKS[1], epochs=2, lr=1e-3 / 9, device="cpu")
@@ -156,15 +156,15 @@ def test_an_expert_that_unlearned_is_trained_again_slower(monkeypatch: pytest.Mo
 
     separated = iter([0.6, 0.7])
     rates[:] = [0.0]
-    assert atlas._expert(TASKS[1], small(), CONFIG)[1] == 1e-3  # good at once
+    assert _stages.fit_expert(TASKS[1], small(), CONFIG)[1] == 1e-3  # good at once
     separated = iter([0.6])
 
     def always(*arguments: object, **options: object) -> probes.Probe:
         raise transfer.TrainingError("the expert of 'standing' collapsed")
 
-    monkeypatch.setattr(atlas, "finetune", always)
+    monkeypatch.setattr(_stages, "finetune", always)
     with pytest.raises(transfer.TrainingError, match="'standing' collapsed"):
-        atlas._expert(TASKS[1], small(), CONFIG)
+        _stages.fit_expert(TASKS[1], small(), CONFIG)
 
 
 def test_heads_judge_the_shots_without_an_expert(done: tuple[Path, atlas.Atlas]) -> None:
@@ -174,7 +174,7 @@ def test_heads_judge_the_shots_without_an_expert(done: tuple[Path, atlas.Atlas])
     head = embedding.fit_head(features, source.train.labels, 3)
     wanted: dict[str, list[float]] = {name: [] for name in atlas.HEAD_SCORES}
     for seed in range(2):
-        few = atlas.low_shot(target.train.labels, 5, seed)
+        few = embedding.low_shot(target.train.labels, 5, seed)
         labels = target.train.labels[few]
         logits = head(torch.from_numpy(small().features(target.train.images[few]))).double()
         wanted["head_leep"].append(baselines.leep(logits.softmax(1).numpy(), labels))
@@ -183,14 +183,14 @@ def test_heads_judge_the_shots_without_an_expert(done: tuple[Path, atlas.Atlas])
         wanted["head_nearest_class_mean"].append(baselines.nearest_class_mean(logits.numpy(), labels))
     for name, values in wanted.items():
         assert made.predictors[name].values[0, 3] == pytest.approx(np.mean(values), abs=1e-5), name
-        assert (made.predictors[name].kind, made.predictors[name].needs) == ("score", "embeddings")
+        assert (made.predictors[name].kind, made.predictors[name].needs) == ("score", "no expert")
 
 
 def test_the_target_can_be_embedded_from_its_shots(done: tuple[Path, atlas.Atlas]) -> None:
     _, made = done
     target, values = TASKS[1], []
     for seed in range(2):
-        rows = atlas.low_shot(target.train.labels, 5, seed)
+        rows = embedding.low_shot(target.train.labels, 5, seed)
         few = tasks.ArrayDataset(target.train.images[rows], target.train.labels[rows])
         made_of_few = embedding.embed(
             tasks.Task("few", few, target.test, target.classes), small(), seed=seed, device="cpu"
@@ -207,32 +207,6 @@ def test_both_references_are_offered(done: tuple[Path, atlas.Atlas]) -> None:
     assert made.canonical is not None
     wanted = made.task2vec(0.15, made.canonical).values
     assert np.array_equal(made.predictors["task2vec_canonical"].values, wanted, equal_nan=True)
-
-
-def test_runs_of_several_seeds_are_pooled(done: tuple[Path, atlas.Atlas]) -> None:
-    _, made = done
-    config = {**made.config, "config": {**made.config["config"], "seed": 1}}
-    shifted = {n: dataclasses.replace(p, values=p.values + 2) for n, p in made.predictors.items()}
-    double = tuple(dataclasses.replace(e, values=3 * e.values) for e in made.embeddings)
-    other = dataclasses.replace(
-        made, errors=made.errors + 0.1, embeddings=double, predictors=shifted, config=config
-    )
-    pooled = atlas.merge([made, other])
-    assert pooled.errors.shape == (4, 4, 4)
-    assert pooled.frozen.shape == (4, 4)
-    assert np.allclose(pooled.measured, made.measured + 0.05, equal_nan=True)
-    assert np.allclose(pooled.embeddings[0].values, 2 * made.embeddings[0].values)
-    found = pooled.predictors
-    assert np.allclose(found["logme"].values, made.predictors["logme"].values + 1, equal_nan=True)
-    others = atlas._best_for_others(pooled.errors.mean(2))
-    assert np.array_equal(found["best_for_others"].values, others, equal_nan=True)
-    assert pooled.seconds["experts"] == pytest.approx(2 * made.seconds["experts"])
-    assert {row["method"] for row in pooled.ranking(draws=10)} == set(made.predictors)
-    with pytest.raises(ValueError, match="at least one"):
-        atlas.merge([])
-    stranger = dataclasses.replace(made, config={**config, "config": {**config["config"], "shots": 7}})
-    with pytest.raises(ValueError, match="shots is 5 in one and 7 in another"):
-        atlas.merge([made, stranger])
 
 
 def test_predictors_are_those_of_the_package(done: tuple[Path, atlas.Atlas]) -> None:
@@ -317,7 +291,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
             raise KeyboardInterrupt
         return transfer.finetune(probe, task, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(atlas, "finetune", tired)
+    monkeypatch.setattr(_stages, "finetune", tired)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path)
     first = stamps(tmp_path)
@@ -361,17 +335,6 @@ def test_another_run_in_the_same_folder_is_refused(done: tuple[Path, atlas.Atlas
         atlas.load(tmp_path)
 
 
-def test_low_shot_draws_each_class_alike() -> None:
-    labels = np.repeat([0, 1, 2], [9, 5, 7])
-    a, b = atlas.low_shot(labels, 5, 0), atlas.low_shot(labels, 5, 1)
-    assert np.bincount(labels[a]).tolist() == [5, 5, 5]
-    assert len(set(a.tolist())) == 15
-    assert not np.array_equal(a, b)
-    assert np.array_equal(a, atlas.low_shot(labels, 5, 0))
-    with pytest.raises(ValueError, match="class 1 has 5 samples; 6"):
-        atlas.low_shot(labels, 6, 0)
-
-
 def test_the_head_in_the_span_is_the_head() -> None:
     rng = np.random.default_rng(0)
     y, truth = np.arange(24) % 3, rng.integers(0, 3, 400)
@@ -381,7 +344,7 @@ def test_the_head_in_the_span_is_the_head() -> None:
     )
     head = embedding.fit_head(few, y, 3)
     want = (head(torch.from_numpy(tests).float()).argmax(1).numpy() != truth).mean()
-    assert atlas._low_shot_error(few, y, tests, truth, 3) == pytest.approx(want, abs=1.5 / 400)
+    assert _stages._low_shot_error(few, y, tests, truth, 3) == pytest.approx(want, abs=1.5 / 400)
 
 
 def test_bad_settings_are_refused(tmp_path: Path) -> None:

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import importlib.util
+import itertools
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers import ROOT, load_script, read_csv
 
 from t2v import atlas, distance, embedding
 
-ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "book" / "runs" / "atlas"
 STAGES = ("conv_stem", *(f"blocks.{k}" for k in range(7)), "conv_head")
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("atlas_run", ROOT / "scripts" / "atlas_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return load_script("atlas_run")
 
 
 def test_the_committed_run_is_complete() -> None:
@@ -39,7 +28,7 @@ def test_the_committed_run_is_complete() -> None:
     names, seeds = about["config"]["tasks"], about["seeds"]
     assert len(names) >= 24
     assert len(seeds) >= 3
-    described = read(RUN / "tasks.csv")
+    described = read_csv(RUN / "tasks.csv")
     assert [(int(r["seed"]), r["task"]) for r in described] == [(s, t) for s in seeds for t in names]
     for k, seed in enumerate(seeds):
         tasks, columns = atlas.read_pairs(RUN / f"pairs-seed{seed}.csv")
@@ -53,6 +42,21 @@ def test_the_committed_run_is_complete() -> None:
             name for name, o, f in zip(names, own, frozen, strict=True) if o >= f > 0
         ]
         assert about["seconds"][k]["experts"] > about["seconds"][k]["embeddings"] > 0
+
+
+def test_the_committed_cuts_are_complete() -> None:
+    about, rows = json.loads((RUN / "config.json").read_text(encoding="utf-8")), read_csv(RUN / "cuts.csv")
+    keys = [(int(r["seed"]), r["target"], r["which"], r["stage"]) for r in rows]
+    kinds, parts = ("frozen", "nearest", "best"), STAGES[1:]
+    wanted = itertools.product(about["seeds"], about["config"]["tasks"], kinds, parts)
+    assert keys == list(wanted)
+    columns = {seed: atlas.read_pairs(RUN / f"pairs-seed{seed}.csv")[1] for seed in about["seeds"]}
+    names = about["config"]["tasks"]
+    for row in rows:  # the last cut is the run's own measurement; a few images may lie on the boundary
+        if row["stage"] == parts[-1]:
+            c, t = columns[int(row["seed"])], names.index(row["target"])
+            key, s = ("error", names.index(row["source"])) if row["source"] else ("frozen_error", 0)
+            assert float(row["error"]) == pytest.approx(c[key][t, s], abs=0.021)
 
 
 def test_the_committed_columns_agree_with_each_other() -> None:
@@ -91,8 +95,9 @@ def test_the_script_writes_such_tables(
     assert columns["d_sym:conv_stem"][0, 1] == pytest.approx(distance.symmetric(*in_stem), rel=1e-3)
     want = distance.symmetric(textures, embedding.trivial(dice))
     assert columns["source_to_trivial"][0, 1] == pytest.approx(want, rel=1e-3)
-    rows = read(out / "cuts.csv")
+    rows = read_csv(out / "cuts.csv")
     assert len(rows) == 3 * 3 * 8
+    assert {r["seed"] for r in rows} == {"3"}
     errors = {(r["target"], r["which"], r["stage"]): float(r["error"]) for r in rows}
     for t, name in enumerate(
         names
@@ -100,5 +105,18 @@ def test_the_script_writes_such_tables(
         assert errors[name, "frozen", "conv_head"] == pytest.approx(made.frozen[t].mean(), abs=0.051)
         assert errors[name, "best", "conv_head"] == pytest.approx(np.nanmin(made.measured[t]), abs=0.051)
     assert len({errors[names[0], "frozen", part] for part in STAGES[1:]}) > 1
-    described = read(out / "tasks.csv")
+    described = read_csv(out / "tasks.csv")
     assert [(r["task"], r["seed"]) for r in described] == [(n, s) for s in "3" for n in names]
+
+
+def test_the_best_source_is_chosen_by_the_other_runs(script: ModuleType) -> None:
+    errors = np.array(
+        [
+            [[0.0, 0.3, 0.5], [0.2, 0.0, 0.4], [0.6, 0.1, 0.0]],
+            [[0.0, 0.9, 0.1], [0.8, 0.0, 0.2], [0.1, 0.7, 0.0]],
+        ]
+    )
+    runs = [SimpleNamespace(measured=np.where(np.eye(3, dtype=bool), np.nan, one)) for one in errors]
+    assert script.best_elsewhere(runs, 0).tolist() == [2, 2, 0]  # the second run's best
+    assert script.best_elsewhere(runs, 1).tolist() == [1, 0, 1]
+    assert script.best_elsewhere(runs[:1], 0).tolist() == [1, 0, 1]

@@ -267,3 +267,14 @@ def test_an_offline_task_is_embedded_in_seconds() -> None:
     assert got.values.shape == (21008,)
     assert 0.05 < (got.values == 0).mean() < 0.5  # filters that see nothing at 64 pixels
     assert got.metadata["error"] < 0.5
+
+
+def test_low_shot_draws_each_class_alike() -> None:
+    labels = np.repeat([0, 1, 2], [9, 5, 7])
+    a, b = embedding.low_shot(labels, 5, 0), embedding.low_shot(labels, 5, 1)
+    assert np.bincount(labels[a]).tolist() == [5, 5, 5]
+    assert len(set(a.tolist())) == 15
+    assert not np.array_equal(a, b)
+    assert np.array_equal(a, embedding.low_shot(labels, 5, 0))
+    with pytest.raises(ValueError, match="class 1 has 5 samples; 6"):
+        embedding.low_shot(labels, 6, 0)

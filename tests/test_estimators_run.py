@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -11,26 +9,16 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers import ROOT, load_script, read_csv
 
 from t2v import distance, embedding, precision
 
-ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "book" / "runs" / "estimators"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("estimators_run", ROOT / "scripts" / "estimators_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return load_script("estimators_run")
 
 
 def test_the_committed_run_is_whole(script: ModuleType) -> None:
@@ -41,7 +29,7 @@ def test_the_committed_run_is_whole(script: ModuleType) -> None:
     first, *others = config["probe"]
     keys = [(first, m, str(s)) for s in config["seeds"] for m in script.METHODS]
     keys += [(p, "rademacher", str(s)) for p in others for s in config["seeds"]]
-    rows = read(RUN / "embeddings.csv")
+    rows = read_csv(RUN / "embeddings.csv")
     made = [(r["probe"], r["method"], r["seed"], r["task"]) for r in rows]
     assert made == [(*key, task) for key in keys for task in script.TASKS]
     for row in rows:
@@ -49,7 +37,7 @@ def test_the_committed_run_is_whole(script: ModuleType) -> None:
         assert 0 <= float(row["zeros"]) < 0.5
         assert float(row["entropy"]) > 0
     pairs = list(itertools.combinations(script.TASKS, 2))
-    distances = read(RUN / "distances.csv")
+    distances = read_csv(RUN / "distances.csv")
     found = [(r["probe"], r["method"], r["seed"], r["a"], r["b"]) for r in distances]
     assert found == [(*key, *pair) for key in keys for pair in pairs]
     assert all(0 < float(r["symmetric"]) < 1 for r in distances)
@@ -58,10 +46,10 @@ def test_the_committed_run_is_whole(script: ModuleType) -> None:
 def test_the_committed_agreement_fits_the_embeddings(script: ModuleType) -> None:
     traces = {
         (r["task"], r["method"], r["seed"]): float(r["trace"])
-        for r in read(RUN / "embeddings.csv")
+        for r in read_csv(RUN / "embeddings.csv")
         if r["probe"] == script.PROBES[0]
     }
-    rows = read(RUN / "agreement.csv")
+    rows = read_csv(RUN / "agreement.csv")
     assert len(rows) == len(script.TASKS) * 15  # two of six embeddings
     for row in rows:
         one = traces[row["task"], row["method"], row["seed"]]
@@ -90,7 +78,7 @@ def test_a_run_resumes(script: ModuleType, tmp_path: Path, monkeypatch: pytest.M
     one, other = (embedding.TaskEmbedding.load(folder / f"{task}.npz") for task in ("textures", "chess"))
     (row,) = (
         r
-        for r in read(tmp_path / "one" / "distances.csv")
+        for r in read_csv(tmp_path / "one" / "distances.csv")
         if (r["method"], r["seed"]) == ("variational", "1")
     )
     assert float(row["symmetric"]) == pytest.approx(distance.symmetric(one, other), rel=1e-3)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
-import importlib.util
 import math
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
 import pytest
+from helpers import ROOT, load_script, read_csv
 from nbformat.v4 import new_code_cell, new_notebook
 
-ROOT = Path(__file__).resolve().parent.parent
 TIMES = ROOT / "book" / "runs" / "times.csv"
 LIMIT = 2 * 90  # processor seconds: a minute and a half on two cores
 CHAPTERS = sorted(p.stem for p in (ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
@@ -21,21 +19,11 @@ CHAPTERS = sorted(p.stem for p in (ROOT / "book").glob("[0-9][0-9]_*.ipynb"))
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("execute", ROOT / "scripts" / "execute.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def lines(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return load_script("execute")
 
 
 def test_every_chapter_has_one_line_of_times() -> None:
-    table = lines(TIMES)
+    table = read_csv(TIMES)
     assert [line["chapter"] for line in table] == CHAPTERS
     for line in table:
         seconds, busy = float(line["seconds"]), float(line["processor seconds"])
@@ -58,12 +46,12 @@ def test_a_line_is_added_in_order_and_then_replaced(script: ModuleType, tmp_path
     (tmp_path / "runs").mkdir()
     for stem, seconds, busy in (("02_b", 61.6, 40.2), ("01_a", 9.4, 8.0), ("02_b", 30.0, 20.0)):
         script.record(tmp_path / f"{stem}.ipynb", seconds, busy)
-    table = lines(tmp_path / "runs" / "times.csv")
+    table = read_csv(tmp_path / "runs" / "times.csv")
     assert [(t["chapter"], t["seconds"], t["processor seconds"]) for t in table] == [
         ("01_a", "9", "8"),
         ("02_b", "30", "20"),
     ]
-    assert tuple(table[0]) == script.COLUMNS == tuple(lines(TIMES)[0])
+    assert tuple(table[0]) == script.COLUMNS == tuple(read_csv(TIMES)[0])
 
 
 def test_a_folder_without_runs_keeps_no_times(script: ModuleType, tmp_path: Path) -> None:
@@ -81,6 +69,6 @@ def test_a_notebook_is_executed_cleaned_and_timed(script: ModuleType, tmp_path: 
     assert after.cells[0].outputs[0]["data"]["text/plain"] == "42"
     assert after.cells[0].metadata == {"tags": ["keep"]}
     assert set(after.metadata) == {"kernelspec", "language_info"}
-    line = lines(tmp_path / "runs" / "times.csv")[0]
+    line = read_csv(tmp_path / "runs" / "times.csv")[0]
     assert int(line["seconds"]) >= 1
     assert line["date"] == datetime.date.today().isoformat()

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from helpers import ROOT, load_script, read_csv
 
 from t2v import embedding, tasks
 
-ROOT = Path(__file__).resolve().parent.parent
 RUN = ROOT / "book" / "runs" / "library"
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("library_run", ROOT / "scripts" / "library_run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return load_script("library_run")
 
 
 def test_the_committed_run_is_complete(script: ModuleType) -> None:
     config = json.loads((RUN / "config.json").read_text(encoding="utf-8"))
-    described = read(RUN / "tasks.csv")
+    described = read_csv(RUN / "tasks.csv")
     assert [row["task"] for row in described] == config["tasks"] == script.TASKS
     for row in described:
         assert row["family"] == tasks.family(row["task"])
         assert tasks.tree_distance(row["taxonomy"].split("/"), row["task"]) == 0
-    rows = read(RUN / "measurements.csv")
+    rows = read_csv(RUN / "measurements.csv")
     assert [(r["seed"], r["task"]) for r in rows] == [
         (str(s), t) for s in config["seeds"] for t in script.TASKS
     ]
@@ -53,7 +41,7 @@ def test_the_committed_distances_are_distances(script: ModuleType) -> None:
     seeds = json.loads((RUN / "config.json").read_text(encoding="utf-8"))["seeds"]
     for metric in script.METRICS:
         for seed in seeds:
-            rows = read(RUN / f"distances-{metric}-seed{seed}.csv")
+            rows = read_csv(RUN / f"distances-{metric}-seed{seed}.csv")
             assert [row.pop("task") for row in rows] == script.TASKS
             d = np.array([[float(v) for v in row.values()] for row in rows])
             assert np.array_equal(d, d.T)
@@ -71,7 +59,10 @@ def test_a_run_resumes(script: ModuleType, tmp_path: Path, monkeypatch: pytest.M
     script.main([*options, "--seeds", "0", "1", "--out", str(tmp_path / "two")])
     for path in (tmp_path / "one").iterdir():
         assert path.read_text(encoding="utf-8") == (tmp_path / "two" / path.name).read_text(encoding="utf-8")
-    (row, *_), measured = read(tmp_path / "one" / "seeds.csv"), read(tmp_path / "one" / "measurements.csv")
+    (row, *_), measured = (
+        read_csv(tmp_path / "one" / "seeds.csv"),
+        read_csv(tmp_path / "one" / "measurements.csv"),
+    )
     assert float(row["itself_symmetric"]) < float(row["nearest_symmetric"])
     found = embedding.TaskEmbedding.load(tmp_path / "kept" / "seed-0" / "digits_arabic.npz")
     assert float(measured[0]["norm"]) == pytest.approx(found.norm, rel=1e-3)
