@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from t2v.exercises.ch10 import EXERCISES, regret
+from t2v.exercises.ch10 import EXERCISES, relative_regret
 
 
 def test_the_two_sources_tie_where_the_reference_begins_to_decide() -> None:
@@ -13,7 +13,7 @@ def test_the_two_sources_tie_where_the_reference_begins_to_decide() -> None:
     assert 0.20 - alpha * 0.30 == pytest.approx(0.23 - alpha * 0.55)
 
 
-def test_regret_of_the_best_choice_is_none_and_of_a_worse_one_a_share() -> None:
+def test_relative_regret_of_the_best_choice_is_none_and_of_a_worse_one_a_share() -> None:
     errors = np.array([0.4, 0.2, 0.5])
-    assert regret(np.array([3.0, 1.0, 2.0]), errors) == 0
-    assert regret(np.array([3.0, 2.0, 1.0]), errors) == pytest.approx(1.5)
+    assert relative_regret(np.array([3.0, 1.0, 2.0]), errors) == 0
+    assert relative_regret(np.array([3.0, 2.0, 1.0]), errors) == pytest.approx(1.5)

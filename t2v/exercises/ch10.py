@@ -32,7 +32,7 @@ def _errors(rng: np.random.Generator) -> tuple[float, float]:
     return float(a), float(b)
 
 
-def regret(distances: Array, errors: Array) -> float:
+def relative_regret(distances: Array, errors: Array) -> float:
     """Return how much larger the error of the nearest source is than the best source's, as a share of the latter."""
     return float(errors[distances.argmin()] / errors.min() - 1)
 
@@ -100,16 +100,16 @@ EXERCISES = {
         tolerance=1e-3,
     ),
     "10.6": Exercise(
-        regret,
+        relative_regret,
         _choices,
         {
             "The nearest source is chosen: argmin of the distances.": lambda d, e: float(
                 e[d.argmax()] / e.min() - 1
             ),
-            "That is the absolute loss; divide by the best error.": lambda d, e: float(
+            "That is the regret in units of error; divide by the best error.": lambda d, e: float(
                 e[d.argmin()] - e.min()
             ),
-            "That is the ratio; the regret is what it exceeds one by.": lambda d, e: float(
+            "That is the ratio; the relative regret is what it exceeds one by.": lambda d, e: float(
                 e[d.argmin()] / e.min()
             ),
             "Compare with the best source, not with the mean over the sources.": lambda d, e: float(
