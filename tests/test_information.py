@@ -178,6 +178,19 @@ def test_cross_entropy_is_entropy_plus_divergence(pair, base):
         assert kl == pytest.approx(scipy_entropy(p, q, base=base), abs=1e-11)
 
 
+def test_bits_are_the_default_everywhere() -> None:
+    """Fair bits, of which a third axis is a copy: every quantity of the module is a whole number of bits."""
+    p, q, cube = [0.5, 0.5], [0.25, 0.75], np.zeros((2, 2, 2))
+    cube[0, 0, 0] = cube[1, 1, 1] = 0.5
+    copy = np.eye(2) / 2
+    assert info.entropy(p) == info.mutual_information(copy) == 1
+    assert info.conditional_entropy(np.full((2, 2), 0.25)) == 1
+    assert info.kl_divergence([1, 0], p) == info.cross_entropy([1, 0], p) == 1
+    assert info.cross_entropy(p, q) == pytest.approx(1 - math.log2(3) / 2 + 1)
+    assert info.total_correlation(cube) == 2
+    assert info.conditional_mutual_information(np.stack([copy, copy], axis=2) / 2) == 1
+
+
 @quick
 @given(st.lists(st.integers(1, 4).flatmap(distributions), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
 def test_total_correlation_is_zero_only_for_independent_axes(margins, seed):
