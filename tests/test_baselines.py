@@ -84,6 +84,9 @@ def test_leep_takes_the_source_first_and_skips_its_unused_classes() -> None:
         baselines.leep(y, theta)
     with pytest.raises(ValueError, match="logits"):
         baselines.leep(np.log(theta + 0.1), y)
+    theta[1] *= 1.01  # one row of three
+    with pytest.raises(ValueError, match="rows must be probabilities"):
+        baselines.leep(theta, y)
 
 
 # ---------------------------------------------------------------- LogME
