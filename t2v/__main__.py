@@ -6,11 +6,13 @@ Exit status: 0 done; 2 bad arguments (one line says what is accepted); 1 a faile
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
-from t2v._files import write_text
+from t2v._files import file_name, table, write_text
 
 if TYPE_CHECKING:
     from t2v.embedding import TaskEmbedding
@@ -207,14 +209,12 @@ def run_distance(args: argparse.Namespace) -> None:
     d = distance.matrix(embeddings, args.metric)
     width = max(map(len, names))
     print(f"{'task':{width}s}  nearest ({args.metric} distance)")
-    for name, row in zip(names, d, strict=True):
-        near = [f"{names[j]} {row[j]:.3f}" for j in row.argsort(kind="stable") if names[j] != name][:3]
+    for i, (name, row) in enumerate(zip(names, d, strict=True)):
+        near = [f"{names[j]} {row[j]:.3f}" for j in row.argsort(kind="stable") if j != i][:3]
         print(f"{name:{width}s}  {', '.join(near)}")
     if args.csv:
-        lines = [",".join(["task", *names])] + [
-            ",".join([name, *(f"{v:.9g}" for v in row)]) for name, row in zip(names, d, strict=True)
-        ]
-        write_text(args.csv, "\n".join(lines) + "\n")
+        rows = ([name, *row] for name, row in zip(names, d, strict=True))
+        write_text(args.csv, table(["task", *names], rows, digits=9))
 
 
 def run_rank(args: argparse.Namespace) -> None:
@@ -292,14 +292,17 @@ def _embeddings(args: argparse.Namespace, names: Sequence[str], out: Path | None
 
     _check_options(args)
     loaded = [_open(name, args) for name in tqdm(names, desc="tasks", leave=False, disable=None)]
+    _check_names([task.name for task in loaded])
     probe = _probe(args)
     embeddings: list[TaskEmbedding] = []
     for task in tqdm(loaded, desc="embeddings", leave=False, disable=None):
-        file = out / (re.sub(r"[^\w.-]+", "_", task.name) + ".npz") if out else None
+        file = out / f"{file_name(task.name)}.npz" if out else None
         if file is not None and file.exists() and _same(found := TaskEmbedding.load(file), task, probe, args):
             embeddings.append(found)
             continue
-        embeddings.append(embed(task, probe, method=args.method, seed=args.seed, device=args.device))
+        made = embed(task, probe, method=args.method, seed=args.seed, device=args.device)
+        about = {**made.metadata, "images": _fingerprint(task)}
+        embeddings.append(dataclasses.replace(made, metadata=about))
         if file is not None:
             embeddings[-1].save(file)
     return embeddings
@@ -313,14 +316,32 @@ def _same(found: TaskEmbedding, task: Task, probe: Probe, args: argparse.Namespa
         "seed": args.seed,
         "image_size": args.size,
         "n_classes": len(task.classes),
+        "images": _fingerprint(task),
     }
-    count = about.get("n_fit", 0) + about.get("n_fisher", 0)
     same = all(about.get(key) == value for key, value in wanted.items())
-    return same and found.task == task.name and found.probe == probe.name and count == len(task.train)
+    return same and found.task == task.name and found.probe == probe.name
+
+
+def _fingerprint(task: Task) -> str:
+    """Return a digest of the training images and labels: a folder may have changed since its embedding."""
+    digest = hashlib.sha256(task.train.images.tobytes())
+    digest.update(task.train.labels.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Refuse tasks that a table, or the files in --out, could not tell apart: two folders of one name, say."""
+    for first, second in combinations(names, 2):
+        if file_name(first) == file_name(second):
+            raise BadArgumentError(
+                f"tasks: {first!r} and {second!r} cannot be told apart; different names are accepted (rename a folder)"
+            )
 
 
 def _check_options(args: argparse.Namespace) -> None:
     from typing import get_args
+
+    import torch
 
     from t2v.embedding import Method
 
@@ -332,6 +353,15 @@ def _check_options(args: argparse.Namespace) -> None:
         raise BadArgumentError(f"--size: {args.size} is too small for a probe; at least 32 is accepted")
     if args.train < 4:
         raise BadArgumentError(f"--train: {args.train} is too few; at least 4 is accepted")
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise BadArgumentError(f"--out: {args.out} is a file; a folder is accepted")
+    if args.device != "auto":
+        try:
+            torch.device(args.device)
+        except RuntimeError as error:
+            raise BadArgumentError(
+                f"--device: {args.device!r} is unknown; accepted: auto, cpu, cuda, cuda:1, …"
+            ) from error
 
 
 def _open(text: str, args: argparse.Namespace) -> Task:

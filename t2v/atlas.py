@@ -201,6 +201,12 @@ class AtlasConfig:
             raise ValueError(
                 f"arithmetic: {self.arithmetic!r} is unknown; accepted: {', '.join(get_args(Arithmetic))}"
             )
+        try:
+            torch.device("cpu" if self.device == "auto" else self.device)
+        except RuntimeError as error:
+            raise ValueError(
+                f"device: {self.device!r} is unknown; accepted: auto, cpu, cuda, cuda:1, …"
+            ) from error
         twice = sorted({name for name in self.tasks if self.tasks.count(name) > 1})
         if twice:
             raise ValueError(f"tasks: {', '.join(twice)} given more than once")
@@ -504,7 +510,7 @@ def load(out: str | os.PathLike[str]) -> Atlas:
     out = Path(out)
     if not (out / "config.json").exists():
         raise ValueError(f"{out}: no run of the atlas (config.json is missing)")
-    about = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    about = _read_config(out / "config.json")
     names = tuple(about["config"]["tasks"])
     _check_finished(out, names, about["config"]["seeds"])
     embeddings = tuple(TaskEmbedding.load(task_file(out, "embeddings", name)) for name in names)
@@ -685,7 +691,7 @@ def _claim(out: Path, settings: AtlasConfig, fingerprints: Mapping[str, str]) ->
     wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
     file = out / "config.json"
     if file.exists():
-        about = json.loads(file.read_text(encoding="utf-8"))
+        about = _read_config(file)
         there = {"arithmetic": "float32", **about["config"]}  # the runs before there was a choice
         for key, value in wanted.items():
             if key not in _ELSEWHERE and there.get(key) != value:
@@ -701,6 +707,17 @@ def _claim(out: Path, settings: AtlasConfig, fingerprints: Mapping[str, str]) ->
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     about = {"config": wanted, "started": _now(), "machine": platform.platform(), "versions": versions}
     write_text(file, json.dumps({**about, "fingerprints": dict(fingerprints)}, indent=2) + "\n")
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    """Read a run's config.json, or say that it is damaged."""
+    try:
+        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if {"tasks", "seeds", "alpha"} <= set(about["config"]):
+            return about
+        raise KeyError("config")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: damaged ({type(error).__name__}); give another folder") from error
 
 
 def _now() -> str:

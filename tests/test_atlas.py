@@ -434,6 +434,15 @@ def test_a_folder_of_image_folders_is_a_library(tmp_path: Path) -> None:
         dataclasses.replace(config, arithmetic="half")
 
 
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"config": {"tasks": []}}'])
+def test_a_damaged_config_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=r"config\.json: damaged"):
+        atlas.load(tmp_path)
+    with pytest.raises(ValueError, match=r"config\.json: damaged"):
+        atlas._claim(tmp_path, atlas.AtlasConfig(), {})
+
+
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(done: tuple[Path, atlas.Atlas], tmp_path: Path) -> None:
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import signal
@@ -98,6 +99,8 @@ def test_bad_arguments_exit_2_with_one_line(folder: Path, tmp_path: Path) -> Non
         (("embed", "mnist", "--out", tmp_path, "--probe", "efficientnet_lite9"), "efficientnet_lite0"),
         (("embed", tmp_path / "nowhere", "--out", tmp_path), "nowhere"),
         (("embed", "torchvision:MNITS", "--out", tmp_path), "MNIST"),
+        (("embed", "mnist", "--out", tmp_path, "--device", "gpu"), "accepted: auto, cpu, cuda"),
+        (("embed", "mnist", "--out", folder / "warm" / "class0" / "0.png"), "a folder is accepted"),
         (("distance", tmp_path / "empty"), "at least two"),
         (("distance", folder, "--metric", "euclid"), "symmetric, cosine"),
     ]
@@ -119,6 +122,58 @@ def test_a_corrupt_image_is_named(folder: Path, tmp_path: Path) -> None:
     done = t2v("embed", broken, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "3.png" in done.stderr
+
+
+def test_tasks_of_one_name_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    from t2v.__main__ import main
+
+    other, out = tmp_path / "warm", tmp_path / "out"
+    shutil.copytree(folder / "cold", other)
+    command = ["rank", "--target", str(folder / "warm"), "--sources", str(other), "--out", str(out)]
+    assert main(command) == 2
+    assert "'warm' and 'warm' cannot be told apart" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_folder_that_changed_is_embedded_anew(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many images as before, but others: the file that is there is not this folder's any more."""
+    import shutil
+
+    from t2v.__main__ import main
+
+    task, out = tmp_path / "task", tmp_path / "out"
+    shutil.copytree(folder / "warm", task)
+    command = ["embed", str(task), "--out", str(out), "--size", "32"]
+    assert main(command) == 0
+    first, stamp = TaskEmbedding.load(out / "task.npz"), (out / "task.npz").stat().st_mtime_ns
+    assert main(command) == 0
+    assert (out / "task.npz").stat().st_mtime_ns == stamp
+    for image in task.rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    assert main(command) == 0
+    assert not np.allclose(TaskEmbedding.load(out / "task.npz").values, first.values)
+
+
+def test_the_matrix_is_csv_whatever_a_task_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from t2v.__main__ import main
+
+    for name, values in (("a, b", [1.0, 3.0]), ("c", [3.0, 1.0]), ("c too", [3.0, 1.0])):
+        task = name.removesuffix(" too")  # a second embedding of one task is a neighbour of the first
+        TaskEmbedding(np.array(values), {"x": slice(0, 2)}, task, "p").save(tmp_path / name)
+    assert main(["distance", str(tmp_path), "--csv", str(tmp_path / "d.csv")]) == 0
+    rows = list(csv.reader((tmp_path / "d.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row[0] for row in rows] == ["task", "a, b", "c", "c"]
+    assert {len(row) for row in rows} == {4}
+    assert float(rows[2][1]) == pytest.approx(0.4)
+    assert "c 0.000" in capsys.readouterr().out
 
 
 def test_a_damaged_embedding_fails_with_its_name(tmp_path: Path) -> None:
@@ -208,6 +263,7 @@ def test_bad_arguments_of_the_atlas_exit_2(tmp_path: Path, capsys: pytest.Captur
         (("--shots", "1"), "shots"),
         (("--probe", "efficientnet_lite9"), "probe: unknown name 'efficientnet_lite9'; nearest"),
         (("--alpha", "-1"), "alpha"),
+        (("--device", "gpu"), "device: 'gpu' is unknown; accepted: auto, cpu"),
     ):
         assert main(["atlas", "--out", str(tmp_path / "bad"), *bad]) == 2
         errors = capsys.readouterr().err
