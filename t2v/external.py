@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from t2v._hierarchies import ALPHABETS, EMNIST_SPLITS, GROUPS, SPECIES
 
@@ -25,6 +25,10 @@ SUFFIXES = frozenset(
 )
 #: Names of folders that hold a split, not a class.
 SPLITS = ("train", "test", "val", "valid", "validation")
+
+
+class _UnknownRangeError(ValueError):
+    """A whole image, but of numbers that do not say what is black and what is white."""
 
 
 def to_rgb(picture: Image.Image, where: str = "image") -> Image.Image:
@@ -39,13 +43,13 @@ def to_rgb(picture: Image.Image, where: str = "image") -> Image.Image:
     if picture.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
         values = np.asarray(picture)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(
+            raise _UnknownRangeError(
                 f"{where}: integers from {values.min()} to {values.max()}; accepted: 8 or 16 bits"
             )
         # 65535 / 257 = 255; Pillow's own conversion would cut at 255 instead of scaling.
         return Image.fromarray(np.rint(values / 257).astype(np.uint8)).convert("RGB")
     if picture.mode == "F":
-        raise ValueError(
+        raise _UnknownRangeError(
             f"{where}: floating-point pixels, whose range is not known; save it with 8 or 16 bits"
         )
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
@@ -72,7 +76,9 @@ def read(path: Path, size: int) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as picture:
             return square(picture, size, str(path))
-    except (UnidentifiedImageError, OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except _UnknownRangeError:
+        raise
+    except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"path: cannot read the image {path} ({error}); repair or remove it") from error
 
 
@@ -140,7 +146,10 @@ def find_dataset(name: str) -> type[Any]:
     """Return torchvision's data set of this name, whatever the case."""
     from torchvision import datasets
 
-    known = {n.lower(): n for n in datasets.__all__ if inspect.isclass(getattr(datasets, n))}
+    classes = {
+        n: getattr(datasets, n) for n in datasets.__all__ if n != "VisionDataset"
+    }  # that is their base
+    known = {n.lower(): n for n, kind in classes.items() if inspect.isclass(kind)}
     if name.lower() not in known:
         near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(known[n] for n in near)}?" if near else ""

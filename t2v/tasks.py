@@ -379,7 +379,7 @@ def _divide(
             )
     paths, labels = _flatten(files)
     rng = stream(seed, "folder")
-    if isinstance(train, int):
+    if train is not None and not isinstance(train, float):  # NumPy's integers are no int
         rest = len(labels) - train if test is None else test
         _check_supply("train, test", train + max(rest, 1), len(labels), "the folder")
         return tuple(files), (paths, labels), choose(labels, train, rest, rng)
@@ -551,6 +551,8 @@ def _class_numbers(classes: Sequence[str | int], known: Sequence[str]) -> list[i
         if isinstance(c, str) and c not in known:
             near = difflib.get_close_matches(c, known, n=3, cutoff=0.5) or list(known[:8])
             raise ValueError(f"classes: no class {c!r}; near: {', '.join(map(repr, near))}")
+        if isinstance(c, bool) or not isinstance(c, (str, int, np.integer)):
+            raise TypeError(f"classes: {c!r} is neither a name nor a whole number")
         number = list(known).index(c) if isinstance(c, str) else int(c)
         if not 0 <= number < len(known):
             raise ValueError(f"classes: no class {number}; accepted: 0 … {len(known) - 1}, or names")

@@ -591,6 +591,7 @@ def test_subset_renumbers_in_the_order_given():
         ([0], ValueError, "at least two different"),
         ([1, "1"], ValueError, "at least two different"),
         ("01", TypeError, "not the string '01'"),
+        ([0.9, 1.2], TypeError, "0.9 is neither a name nor a whole number"),
     ],
 )
 def test_subset_refuses(classes, error, message):
@@ -705,6 +706,7 @@ def test_folder_by_numbers(tmp_path):
     assert np.bincount(task.train.labels).tolist() == [3, 3]
     assert np.bincount(task.test.labels).tolist() == [2, 2]
     assert len(tasks.from_folder(folder, size=8, train=6).test) == 9
+    assert digest(tasks.from_folder(folder, size=8, train=np.int64(6), test=np.int64(4))) == digest(task)
     assert len(tasks.from_folder(folder, size=8, train=0.5, test=3).test) == 3
     assert len(tasks.from_folder(folder, size=8, train=0.8).train) == 12
     with pytest.raises(ValueError, match=r"train, test: 16 images were asked for, but the folder has 15"):
@@ -753,6 +755,19 @@ def test_folder_refusals_name_the_culprit(tmp_path):
     (tmp_path / "gap" / "pear" / "notes.txt").write_text("no image")
     with pytest.raises(ValueError, match=r"the class 'pear' .* has no images; accepted are files .*\.png"):
         tasks.from_folder(tmp_path / "gap")
+
+
+@pytest.mark.parametrize("header", [b"P5 8 8 255\n", b"P5 8 x8 255\n"])
+def test_a_corrupt_greymap_is_named(tmp_path, header):
+    """Pillow raises other errors for these than for a PNG."""
+    (tmp_path / "grey.pgm").write_bytes(header + b"too few")
+    with pytest.raises(ValueError, match=r"cannot read the image .*grey\.pgm .*repair or remove it"):
+        external.read(tmp_path / "grey.pgm", 8)
+
+
+def test_the_base_of_all_data_sets_is_none():
+    with pytest.raises(ValueError, match="torchvision has no data set 'VisionDataset'"):
+        external.find_dataset("VisionDataset")
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", "cut"])
