@@ -261,10 +261,8 @@ def _measures(p: Array, m: Array, weights: Array) -> Array:
             np.einsum("ki,ij,kj->k", w, s, w, optimize=True) for s in (sx * sy, abs(sx), abs(sy))
         )
         out[0, :, t] = _ratio(concordant, only_x * only_y)
-        # a source's mid-rank in the multiset, up to a constant: how many lie below minus how many above
+        # a source's centred mid-rank in the multiset: how many lie below minus how many above; in the sum the signs cancel
         rx, ry = (w @ sx.T, w @ sy.T)
-        total = np.maximum(w.sum(1, keepdims=True), 1)
-        rx, ry = (r - (w * r).sum(1, keepdims=True) / total for r in (rx, ry))
         out[1, :, t] = _ratio((w * rx * ry).sum(1), (w * rx**2).sum(1) * (w * ry**2).sum(1))
         out[2, :, t] = _regret(x, y, w)
     return out
