@@ -239,7 +239,7 @@ def full(
         If the matrix would take more than ``max_bytes`` (the message says how much), and as for :func:`diagonal`.
     """
     size = sum(p.numel() for p in model.parameters())
-    itemsize = next(model.parameters()).element_size()
+    itemsize = max((p.element_size() for p in model.parameters()), default=0)  # none is refused below
     if size * size * itemsize > max_bytes:
         raise ValueError(
             f"model: {size:,} parameters need a Fisher matrix of {size * size * itemsize / 2**30:,.1f} GiB, and"
@@ -375,7 +375,11 @@ def _batches(
         raise ValueError("model: it has no parameters, so no Fisher information")
     seen = 0
     for batch in _split(inputs, targets, batch_size):
-        x, y = batch if isinstance(batch, tuple | list) else (batch, None)
+        x, y = batch if isinstance(batch, tuple | list) and len(batch) == 2 else (batch, None)
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"inputs: a tensor, or batches of tensors or (inputs, targets) pairs are accepted, not {type(x).__name__}"
+            )
         x = x.to(parameter.device)
         if len(x) == 0:
             raise ValueError("inputs: a batch is empty; at least one sample is needed")
@@ -386,10 +390,11 @@ def _batches(
                     "targets: expectation='empirical' needs labels; pass targets, or (inputs, targets) batches"
                 )
             y = torch.as_tensor(y, device=parameter.device)
-            if y.shape != (len(x),) or y.is_floating_point():
+            if y.shape != (len(x),) or y.is_floating_point() or y.dtype == torch.bool:
                 raise ValueError(
                     f"targets: integer labels of shape ({len(x)},) are accepted, not {y.dtype} {tuple(y.shape)}"
                 )
+            y = y.long()
         seen += len(x)
         yield x, y if expectation == "empirical" else None
     if seen == 0:
@@ -400,6 +405,10 @@ def _split(
     inputs: Batches, targets: Tensor | None, batch_size: int
 ) -> Iterable[Tensor | tuple[Tensor, Tensor]]:
     if not isinstance(inputs, Tensor):
+        if isinstance(inputs, str) or not isinstance(inputs, Iterable):
+            raise TypeError(
+                f"inputs: a tensor or an iterable of batches is accepted, not {type(inputs).__name__}"
+            )
         if targets is not None:
             raise ValueError(
                 "targets: with an iterable of batches, give the labels inside the batches: (inputs, targets)"
@@ -532,7 +541,7 @@ class _Recorder:
 
 def _wanted(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
     """Return the names of the parameters to include; refuse what no handler supports, by name."""
-    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    names = everything = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     if layers is not None:
         if isinstance(layers, str) or len(layers) == 0:
             raise ValueError("layers: a non-empty list of module or parameter names is accepted")
@@ -546,17 +555,26 @@ def _wanted(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
         names = [n for n in names if any(n == layer or n.startswith(layer + ".") for layer in layers)]
         if not names:
             raise ValueError(f"layers: {', '.join(layers)} have no parameters")
-    owners: dict[int, str] = {}
     for name in names:
-        module = model.get_submodule(name.rpartition(".")[0])
+        module = _owner(model, name)
         if handler_for(module, required=False) is None:
             raise ValueError(
                 f"parameter {name!r} belongs to a {type(module).__name__}, which is not supported (Linear, Conv, batch/layer/"
                 "group norm and Embedding are); leave it out with layers=…"
             )
-        first = owners.setdefault(id(model.get_parameter(name)), name)
-        if first != name:
-            raise ValueError(
-                f"parameters {first!r} and {name!r} are one shared tensor; shared weights are not supported"
-            )
+    # Among all names: a tensor that another layer uses too has more of a gradient than the wanted layers show.
+    owners: dict[int, list[str]] = {}
+    for name in everything:
+        owners.setdefault(id(model.get_parameter(name)), []).append(name)
+    for name in names:
+        for other in owners[id(model.get_parameter(name))]:
+            if other != name and (other in names or _owner(model, other) is not _owner(model, name)):
+                raise ValueError(
+                    f"parameters {name!r} and {other!r} are one shared tensor; shared weights are not supported"
+                )
     return names
+
+
+def _owner(model: nn.Module, parameter: str) -> nn.Module:
+    """Return the module that a parameter belongs to."""
+    return model.get_submodule(parameter.rpartition(".")[0])

@@ -459,8 +459,10 @@ def test_unsupported_layers_are_refused_by_name() -> None:
             fisher.diagonal(model, x)
     shared = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3))
     shared[1].weight = shared[0].weight
-    with pytest.raises(ValueError, match="one shared tensor"):
-        fisher.diagonal(shared, x)
+    for layers in (None, ["0"], ["1.weight"]):  # one layer alone shows only a part of the tensor's gradient
+        with pytest.raises(ValueError, match="one shared tensor"):
+            fisher.trace(shared, x, layers=layers)
+    assert list(fisher.diagonal(shared, x, layers=["2"])) == ["2.weight", "2.bias"]
     layer = nn.Linear(5, 5)
     with pytest.raises(ValueError, match="more than once"):
         fisher.diagonal(nn.Sequential(layer, layer, nn.Linear(5, 3)), x, layers=["0"])
@@ -494,6 +496,14 @@ def test_bad_input_is_refused_with_a_reason() -> None:
     for inputs, options, message in cases:
         with pytest.raises(ValueError, match=message):
             fisher.diagonal(model, inputs, **options)
+    truth = torch.tensor([True, False, True, False])
+    with pytest.raises(ValueError, match=r"integer labels of shape \(4,\) are accepted, not torch.bool"):
+        fisher.diagonal(model, x, expectation="empirical", targets=truth)
+    for wrong in (x.numpy(), [x.numpy()], [{"x": x}], "batches", None):
+        with pytest.raises(TypeError, match="inputs: "):
+            fisher.diagonal(model, wrong)
+    with pytest.raises(ValueError, match="no parameters"):
+        fisher.full(nn.Tanh(), x)
     overflow = torch.ones(3, 5, dtype=torch.float64)
     overflow[1] = 1e200
     linear = nn.Sequential(nn.Linear(5, 3)).double()
@@ -504,6 +514,17 @@ def test_bad_input_is_refused_with_a_reason() -> None:
         fisher.diagonal(nn.Sequential(nn.Conv2d(3, 2, 1)), torch.randn(2, 3, 4, 4))
     with pytest.raises(ValueError, match="GiB"):
         fisher.full(nn.Sequential(nn.Linear(3000, 300)), torch.randn(2, 3000))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32])
+def test_labels_of_any_integer_type_are_labels(dtype: torch.dtype) -> None:
+    model, x = build("linear")
+    y = torch.arange(len(x)) % 3
+    want = fisher.trace(model, x, expectation="empirical", targets=y)
+    assert fisher.trace(model, [(x, y.to(dtype))], expectation="empirical") == want
+    assert torch.equal(
+        fisher.full(model, x, "empirical", targets=y.to(dtype)), fisher.full(model, x, "empirical", targets=y)
+    )
 
 
 def test_everything_stays_on_the_models_device() -> None:
