@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from t2v.fisher import evaluating
+
 OPTIMIZERS = ("adam", "sgd")
 
 
@@ -109,6 +111,7 @@ def fit(
         if count < 1:
             raise ValueError(f"fit: {name} is {count}; accepted: an integer of at least 1")
     _check_classes(model, x, y)
+    y = y.long()
     steps = _optimizer(model, optimizer, lr, momentum, weight_decay)
     history = History()
     with torch.random.fork_rng():
@@ -173,8 +176,8 @@ def _record(
 def _optimizer(
     model: nn.Module, name: str, lr: float, momentum: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    if not lr > 0:
-        raise ValueError(f"fit: lr is {lr}; accepted: a number above 0")
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"fit: lr is {lr}; accepted: a number above 0, not infinite")
     weights = [w for w in model.parameters() if w.requires_grad]
     if not weights:
         raise ValueError("fit: the model has no parameter with requires_grad; there is nothing to train")
@@ -216,13 +219,9 @@ def _check_classes(model: nn.Module, x: Tensor, y: Tensor) -> None:
 
 @torch.no_grad()
 def logits_of(model: nn.Module, x: Tensor, batch_size: int = 1024) -> Tensor:
-    """Return the outputs ``(n, classes)`` in eval mode, in batches; the model gets its mode back."""
-    was_training = model.training
-    model.eval()
-    try:
+    """Return the outputs ``(n, classes)`` in eval mode, in batches; every layer gets its mode back."""
+    with evaluating(model):
         return torch.cat([model(part) for part in x.split(batch_size)])
-    finally:
-        model.train(was_training)
 
 
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:

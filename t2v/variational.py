@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from t2v import training
+from t2v.fisher import evaluating
 
 _LN2 = math.log(2.0)
 
@@ -470,14 +471,11 @@ def _data(inputs: Tensor | np.ndarray, labels: Tensor | np.ndarray, device: str)
 
 def _fits(model: nn.Module, x: Tensor, y: Tensor) -> None:
     """Try the model on two samples, so that a misfit is told before training and in words."""
-    mode = model.training
     try:
-        with torch.no_grad():
-            logits = model.eval()(x[:2])
+        with torch.no_grad(), evaluating(model):
+            logits = model(x[:2])
     except RuntimeError as error:
         raise ValueError(f"model: its layers do not fit inputs of shape {tuple(x.shape)}: {error}") from error
-    finally:
-        model.train(mode)
     if logits.ndim != 2 or len(logits) != len(x[:2]):
         raise ValueError(f"model: gives {tuple(logits.shape)} for 2 inputs; logits (n, classes) are needed")
     low, high = int(y.min()), int(y.max())
@@ -558,8 +556,8 @@ def measure(
     layers = noisy_layers(model)
     kls: list[list[float]] = []
     cross: list[float] = []
-    with torch.no_grad():
-        accuracy = float((model.eval()(x).argmax(1) == y).double().mean())
+    with torch.no_grad(), evaluating(model):
+        accuracy = float((model(x).argmax(1) == y).double().mean())
         with torch.random.fork_rng(devices=_cuda_devices(device)), noise_on(model):
             torch.manual_seed(seed)
             for _ in range(_count("draws", draws)):
@@ -639,12 +637,13 @@ def codes(
     try:
         with (
             torch.no_grad(),
+            evaluating(model),
             torch.random.fork_rng(devices=_cuda_devices(str(device))),
             noise_on(model, noise),
         ):
             torch.manual_seed(seed)
             for _ in range(_count("draws", draws)):
-                model.eval()(x)
+                model(x)
     finally:
         hook.remove()
     return torch.cat(kept).cpu().numpy()
@@ -731,6 +730,10 @@ def nuisance_information(
     z, w = _data(test_codes, test_nuisance, "cpu")
     if x.ndim != 2 or z.ndim != 2 or x.shape[1] != z.shape[1]:
         raise ValueError(f"codes: shapes {tuple(x.shape)} and {tuple(z.shape)}; (n, d) with one d needed")
+    if len(x) < 5:
+        raise ValueError(
+            f"train_codes: {len(x)} samples; at least 5 are needed, one of which stops the probe"
+        )
     classes = int(y.max()) + 1
     if int(w.max()) >= classes or int(min(y.min(), w.min())) < 0:
         raise ValueError(f"test_nuisance: values outside 0 … {classes - 1}, the values of train_nuisance")

@@ -156,7 +156,7 @@ def laplace_covariance(fisher: Any, m: int, damping: float = 0.0) -> Tensor:
     Parameters
     ----------
     fisher : tensor, shape (k, k)
-        Mean over samples.
+        Mean over samples, computed in float64: to the rounding of float32 a singular matrix looks regular.
     m : int
         Samples in the data set.
     damping : float
@@ -321,11 +321,22 @@ def make_noisy(
     if centre not in CENTRES:
         raise ValueError(f"centre: {centre!r}; accepted: {', '.join(CENTRES)}")
     _positive("prior_var", prior_var)
+    _check_unshared(model)
     return _convert(
         copy.deepcopy(model),
         "",
         lambda layer: NoisyLayer(layer, prior, float(prior_var), centre, init_log_var),
     )
+
+
+def _check_unshared(model: nn.Module) -> None:
+    owners: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        first = owners.setdefault(id(parameter), name)
+        if first != name:
+            raise ValueError(
+                f"model: {first!r} and {name!r} are one shared tensor; weights of their own are accepted"
+            )
 
 
 def _convert(module: nn.Module, path: str, make: Callable[[nn.Linear | nn.Conv2d], nn.Module]) -> nn.Module:
@@ -499,6 +510,9 @@ def train_many(
     ValueError
         If shapes or numbers do not fit; the message names the argument.
     """
+    for name, count in (("steps", steps), ("batch_size", batch_size)):
+        if count < 1:
+            raise ValueError(f"{name}: {count}; a whole number of at least 1 is accepted")
     n = len(models)
     rows, labels = _check_sweep(n, inputs, labels, betas, rows)
     m = rows.shape[1]
@@ -540,6 +554,12 @@ def _check_sweep(
         raise ValueError(f"beta: {min(betas)}; finite numbers of 0 or above are accepted")
     if len(inputs) == 0:
         raise ValueError("inputs: empty; m must be at least 1")
+    if not bool(torch.isfinite(inputs).all()):
+        raise ValueError("inputs: some values are not finite; finite numbers are accepted")
+    if labels.is_floating_point() or int(labels.min()) < 0:
+        raise ValueError(
+            f"labels: type {labels.dtype}, from {labels.min()}; whole numbers from 0 are accepted"
+        )
     labels = labels.expand(n, -1) if labels.ndim == 1 else labels
     if labels.shape != (n, len(inputs)):
         raise ValueError(
@@ -548,7 +568,7 @@ def _check_sweep(
     rows = torch.arange(len(inputs)).expand(n, -1) if rows is None else rows
     if rows.ndim != 2 or len(rows) != n:
         raise ValueError(f"rows: shape {tuple(rows.shape)}; ({n}, m) is accepted")
-    return rows, labels
+    return rows, labels.long()
 
 
 def _write_back(models: Sequence[nn.Module], params: dict[str, Tensor]) -> None:

@@ -143,6 +143,7 @@ def test_loss_that_is_not_finite_names_the_epoch() -> None:
         ({"every": 0}, r"every is 0"),
         ({"lr": 0.0}, r"lr is 0.0; accepted: a number above 0"),
         ({"lr": float("nan")}, r"lr is nan"),
+        ({"lr": float("inf")}, r"lr is inf"),
         ({"optimizer": "lbfgs"}, r"unknown optimizer 'lbfgs'; accepted: adam, sgd"),
         ({"x_test": torch.zeros(3, 2)}, r"x_test and y_test go together"),
         ({"x_test": torch.zeros(3, 2), "y_test": torch.zeros(2, dtype=torch.long)}, r"x_test has 3 samples"),
@@ -173,6 +174,18 @@ def test_accuracy_and_logits_give_the_mode_back() -> None:
     assert training.accuracy(model, x, y) == want
     assert model.training
     torch.testing.assert_close(training.logits_of(model, x, batch_size=7), model(x))
+    model[1].eval()  # a layer that its owner has fixed stays so in a model that trains
+    training.accuracy(model, x, y)
+    assert [m.training for m in model.modules()] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_labels_of_any_integer_type_serve(dtype: torch.dtype) -> None:
+    x, y = blobs()
+    model, other = training.mlp((2, 4, 3)), training.mlp((2, 4, 3))
+    training.fit(model, x, y, epochs=1)
+    training.fit(other, x, y.to(dtype), epochs=1)
+    assert torch.equal(weights(model), weights(other))
 
 
 def test_networks_have_the_parameters_that_they_should() -> None:

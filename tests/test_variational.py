@@ -334,6 +334,7 @@ def test_no_input_beats_the_capacity(seed):
         (lambda: v.capacity([[0.5, 0.6]]), ["channel", "sum 1"]),
         (lambda: v.nuisance_information(PAIRS, ZEROS, np.zeros((9, 3)), ZEROS), ["codes", "(9, 3)"]),
         (lambda: v.nuisance_information(PAIRS, ZEROS, PAIRS, ZEROS + 1), ["test_nuisance"]),
+        (lambda: v.nuisance_information(PAIRS[:4], ZEROS[:4], PAIRS, ZEROS), ["4 samples", "at least 5"]),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_in_words(call, words):
@@ -341,6 +342,18 @@ def test_bad_input_is_refused_in_words(call, words):
         call()
     for word in words:
         assert word in str(error.value)
+
+
+def test_measuring_gives_every_layer_its_mode_back():
+    x, y = two_blobs(16)
+    model = small().train()
+    next(model.children()).eval()
+    before = [m.training for m in model.modules()]
+    v.measure(model, x, y, draws=1)
+    v.codes(model, x)
+    with pytest.raises(RuntimeError):
+        v.codes(model, np.zeros((3, 9)))
+    assert [m.training for m in model.modules()] == before
 
 
 @pytest.mark.filterwarnings("ignore")

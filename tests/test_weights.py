@@ -264,6 +264,9 @@ def test_make_noisy_leaves_the_model_and_names_what_it_refuses():
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
     with pytest.raises(ValueError, match="layer '1' is a BatchNorm1d"):
         weights.make_noisy(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
+    twice = nn.Linear(2, 2)  # the second place would have stayed without noise
+    with pytest.raises(ValueError, match=r"'0\.weight' and '2\.weight' are one shared tensor"):
+        weights.make_noisy(nn.Sequential(twice, nn.ReLU(), twice))
     with pytest.raises(ValueError, match="prior: 'flat'; accepted: fixed, shared, per_layer"):
         weights.make_noisy(model, prior="flat")
     with pytest.raises(ValueError, match="centre: 'mean'"):
@@ -383,6 +386,15 @@ def test_bad_training_input_is_named():
         weights.train(net, x[:0], y[:0], 1.0)
     with pytest.raises(ValueError, match="labels: shape"):
         weights.train(net, x, y[:5], 1.0)
+    with pytest.raises(ValueError, match="inputs: some values are not finite"):
+        weights.train(net, x * math.nan, y, 1.0)
+    with pytest.raises(ValueError, match=r"labels: type torch\.float32"):
+        weights.train(net, x, y.float(), 1.0)
+    with pytest.raises(ValueError, match=r"labels: type torch\.int64, from -1"):
+        weights.train(net, x, y - 1 - int(y.min()), 1.0)
+    for name in ("steps", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name}: 0; a whole number"):
+            weights.train(net, x, y, 1.0, **{name: 0})
     with pytest.raises(ValueError, match="betas: 2 values for 1"):
         weights.train_many([net], x, y, [1.0, 2.0])
     with pytest.raises(ValueError, match="models: empty"):
