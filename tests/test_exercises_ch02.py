@@ -42,4 +42,4 @@ def test_rademacher_of_all_tables_is_one_and_of_one_hypothesis_is_zero() -> None
 def test_intervals_label_n_points_in_1_plus_n_choose_ways(n: int) -> None:
     cuts = range(n + 1)
     rows = [[a <= i < b for i in range(n)] for a, b in itertools.product(cuts, cuts)]
-    assert ch02.labelings(np.array(rows, float)) == 1 + n * (n + 1) // 2
+    assert ch02.labellings(np.array(rows, float)) == 1 + n * (n + 1) // 2

@@ -38,7 +38,7 @@ def rademacher(predictions: Array, signs: Array) -> float:
     return float((signs @ predictions.T / predictions.shape[1]).max(1).mean())
 
 
-def labelings(predictions: Array) -> int:
+def labellings(predictions: Array) -> int:
     """2.6: the number of ways in which the class labels the points, that is of different rows."""
     return len(np.unique(predictions, axis=0))
 
@@ -127,10 +127,10 @@ EXERCISES = {
         },
     ),
     "2.6": Exercise(
-        labelings,
+        labellings,
         _interval_inputs,
         {
-            "That counts different columns (points); the labelings are the rows.": lambda p: len(
+            "That counts different columns (points); the labellings are the rows.": lambda p: len(
                 np.unique(p, axis=1)[0]
             ),
             "That is the number of hypotheses; many of them label these points alike.": len,

@@ -82,8 +82,8 @@ EXERCISES = {
         _errors,
         {
             "The sign is wrong: a gain is negative, as it is a change of error.": lambda t, s: -_gain(t, s),
-            "Divide by the error from scratch, not by the error after transfer.": lambda t, s: (t - s) / t,
-            "That is the absolute change; divide by the error from scratch.": lambda t, s: t - s,
+            "Divide by the error without transfer, not by the error after it.": lambda t, s: (t - s) / t,
+            "That is the absolute change; divide by the error without transfer.": lambda t, s: t - s,
         },
     ),
     "10.5": Exercise(
