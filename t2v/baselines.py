@@ -143,7 +143,7 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     instead of 11 steps; and α and β are not damped by 1e-5.
     """
     x, y = _features(features, labels)
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    u, s, _ = np.linalg.svd(_of_order_one(x), full_matrices=False)  # α takes up the scale
     kept = s > s.max() * np.finfo(float).eps * max(x.shape)
     sigma, basis = s[kept] ** 2, u[:, kept]
     classes = np.unique(y)
@@ -207,11 +207,12 @@ def h_score(
     separate any labelling, and it is exactly the number of classes − 1. Few-shot comparisons need the shrunk form.
     """
     x, y = _features(features, labels)
+    if not np.ptp(x, axis=0).any():  # before centring, which leaves rounding errors to divide by
+        raise ValueError("features: all rows are alike")
+    x = _of_order_one(x)
     x = x - x.mean(0)
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     kept = s > s.max() * np.finfo(float).eps * max(x.shape)
-    if not kept.any():
-        raise ValueError("features: all rows are alike")
     variance, n = s[kept] ** 2 / len(x), len(x)
     between = np.zeros(kept.sum())
     for c in np.unique(y):
@@ -275,8 +276,11 @@ def transrate(features: ArrayLike, labels: ArrayLike, eps: float = 1e-4) -> floa
 
 
 def _rate(z: Array, eps: float) -> float:
-    s = np.linalg.svd(z, compute_uv=False)
-    return 0.5 * float(np.log1p(s**2 / (len(z) * eps)).sum())
+    s = np.linalg.svd(z, compute_uv=False) / np.sqrt(len(z) * eps)
+    # log(1 + s²); beyond 10¹⁰⁰ the square would overflow, and the 1 has long been lost
+    return 0.5 * float(
+        np.where(s < 1e100, np.log1p(np.minimum(s, 1e100) ** 2), 2 * np.log(np.maximum(s, 1))).sum()
+    )
 
 
 def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> float:
@@ -305,6 +309,7 @@ def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> float:
         raise ValueError(
             f"labels: class {classes[counts.argmin()]} has one sample; leaving it out needs at least two"
         )
+    x = _of_order_one(x)
     x = x - x.mean(0)  # for precision: distances do not change
     means = np.stack([x[y == c].mean(0) for c in range(len(classes))])
     squares = (x**2).sum(1)[:, None] - 2 * x @ means.T + (means**2).sum(1)
@@ -316,6 +321,11 @@ def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 # ---------------------------------------------------------------- checks
+
+
+def _of_order_one(x: Array) -> Array:
+    """Return the features times the power of two that keeps their squares from under- and overflowing."""
+    return np.ldexp(x, -int(np.frexp(np.abs(x).max())[1]))
 
 
 def _labels(labels: ArrayLike, name: str) -> NDArray[np.integer[Any]]:

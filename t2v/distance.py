@@ -69,6 +69,8 @@ def symmetric(a: Any, b: Any) -> float:
     :func:`cosine`.
     """
     x, y = _pair(a, b)
+    if max(x.max(), y.max()) > np.finfo(float).max / 2:  # the sum would overflow; only ratios count
+        x, y = x / 2, y / 2
     used = x + y > 0
     x, y = x[used], y[used]
     return _one_minus_cosine(x / (x + y), y / (x + y))

@@ -259,3 +259,25 @@ def test_bad_input_is_refused() -> None:
 def test_import_does_not_load_torch(name: str) -> None:
     code = f"import sys, t2v.{name}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e170, 1e300])
+def test_scores_survive_features_of_any_scale(scale: float) -> None:
+    """Squares of such numbers leave the floating-point range; three of the scores do not depend on the scale."""
+    x, y = data(30, 5)
+    for score in (baselines.logme, baselines.h_score, baselines.nearest_class_mean):
+        assert score(x * scale, y) == pytest.approx(score(x, y), rel=1e-9)
+    shrunk = baselines.h_score(x * scale, y, shrinkage="ledoit_wolf")
+    assert shrunk == pytest.approx(baselines.h_score(x, y, shrinkage="ledoit_wolf"), rel=1e-9)
+    # ε has the units of the squares, so that both scaled together change nothing; here it cannot follow
+    if scale < 1:
+        assert baselines.transrate(x * scale, y) == 0.0
+    else:  # log(1 + s²) becomes 2 log s: every direction of every class adds the same
+        means = [1 - min(5, int((y == c).sum())) / 5 for c in np.unique(y)]
+        step = baselines.transrate(x * scale * 10, y) - baselines.transrate(x * scale, y)
+        assert step == pytest.approx(5 * float(np.mean(means)) * math.log(10), abs=1e-9)
+
+
+def test_features_that_are_all_alike_are_refused_whatever_their_mean_rounds_to() -> None:
+    with pytest.raises(ValueError, match="all rows are alike"):
+        baselines.h_score(np.full((7, 3), 0.1), [0, 1, 0, 1, 0, 1, 0])

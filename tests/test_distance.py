@@ -25,6 +25,12 @@ PAIRS = st.integers(4, 12).flatmap(
 )
 
 
+def test_symmetric_of_huge_values() -> None:
+    a, b = np.array([1.0, 3.0]), np.array([3.0, 1.0])
+    assert distance.symmetric(a * 5e307, b * 5e307) == pytest.approx(0.4, abs=1e-12)
+    assert distance.symmetric(a * 5e307, a * 5e307) == pytest.approx(0.0, abs=1e-12)
+
+
 def test_symmetric_by_hand() -> None:
     a, b = np.array([1.0, 3.0]), np.array([3.0, 1.0])
     # a/(a+b) = (¼, ¾), b/(a+b) = (¾, ¼): cos = (3/16 + 3/16)/(10/16) = 0.6
