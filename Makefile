@@ -23,6 +23,9 @@ export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
+# Else every kernel warns that its messages, which never leave this machine, are not encrypted.
+QUIET_KERNELS := c.IPKernelApp.log_level = "ERROR"
+
 BUILD := rm -rf $(SITE) && $(BIN)/jupyter-book build . --all -n -W --keep-going
 
 .PHONY: help install book html pdf test lint lab rank coursework clean
@@ -36,6 +39,8 @@ install: $(STAMP)
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@mkdir -p $(VENV)/etc/ipython
+	@echo '$(QUIET_KERNELS)' > $(VENV)/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
 book: $(STAMP)
