@@ -208,7 +208,8 @@ def _scores(expert: Probe, few: NDArray[np.float32], labels: NDArray[np.integer[
 
 def _head(out: Path, name: str) -> nn.Linear:
     found = read_arrays(task_file(out, "heads", name))
-    head = nn.utils.skip_init(nn.Linear, found["weight"].shape[1], found["weight"].shape[0])
+    rows, columns = found["weight"].shape
+    head = nn.utils.skip_init(nn.Linear, columns, rows, dtype=torch.float32)
     head.load_state_dict({key: torch.from_numpy(found[key]) for key in ("weight", "bias")})
     return head.requires_grad_(False)
 

@@ -60,13 +60,16 @@ class TaskEmbedding:
     metadata: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # integers would round what is made from them, as the trivial embedding is
+        object.__setattr__(self, "values", np.asarray(self.values, dtype=np.float64))
         if self.values.ndim != 1 or not np.isfinite(self.values).all() or (self.values < 0).any():
             raise ValueError(
                 f"values of {self.task!r}: a 1-D array of finite, non-negative numbers is accepted"
             )
-        if sum(s.stop - s.start for s in self.layers.values()) != self.values.size:
+        ends = [0, *(s.stop for s in self.layers.values())]
+        if [s.start for s in self.layers.values()] != ends[:-1] or ends[-1] != self.values.size:
             raise ValueError(
-                f"layers of {self.task!r}: the slices do not cover the {self.values.size} values"
+                f"layers of {self.task!r}: the slices do not cover the {self.values.size} values, one after the other"
             )
 
     def __repr__(self) -> str:
@@ -123,16 +126,14 @@ class TaskEmbedding:
         try:
             with np.load(path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
-                values, names, sizes = file["values"], file["layer_names"], file["layer_sizes"]
+                layers = _slices(file["layer_names"].tolist(), file["layer_sizes"].tolist())
+                return TaskEmbedding(file["values"], layers, about["task"], about["probe"], about["metadata"])
         except FileNotFoundError:
             raise
         except Exception as error:  # a damaged zip raises one of many kinds
             raise ValueError(
                 f"{path}: not a task embedding, or damaged ({type(error).__name__}: {error})"
             ) from error
-        return TaskEmbedding(
-            values, _slices(names.tolist(), sizes.tolist()), about["task"], about["probe"], about["metadata"]
-        )
 
 
 def _slices(names: list[str], sizes: list[int]) -> dict[str, slice]:
@@ -174,13 +175,17 @@ def fit_head(
         raise ValueError(
             f"features, labels: shapes {x.shape} and {y.shape}; (n, d) and (n,) with n ≥ 1 are accepted"
         )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"labels: type {y.dtype}; whole numbers are accepted")
     if y.min() < 0 or y.max() >= n_classes:
         raise ValueError(f"labels: {y.min()} … {y.max()} given; 0 … {n_classes - 1} are accepted")
     if not l2 > 0:
         raise ValueError(f"l2: {l2} is not a number > 0")
     centre = x.mean(0)
     scale = float(np.sqrt(((x - centre) ** 2).sum(1).mean()))
-    if not np.isfinite(scale) or scale == 0:
+    if (
+        not np.isfinite(scale) or not np.ptp(x, axis=0).any()
+    ):  # the mean of equal rows may round away from them
         raise ValueError("features: they must be finite, and not all alike")
     x, onehot = (x - centre) / scale, np.eye(n_classes)[y]
 
@@ -195,7 +200,7 @@ def fit_head(
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000, "maxfun": 2000}).x
     w, b = found[:-n_classes].reshape(n_classes, -1) / scale, found[-n_classes:]
     # without initialisation: it would move the caller's random state
-    head = nn.utils.skip_init(nn.Linear, x.shape[1], n_classes).requires_grad_(False)
+    head = nn.utils.skip_init(nn.Linear, x.shape[1], n_classes, dtype=torch.float32).requires_grad_(False)
     head.weight.copy_(torch.from_numpy(w))
     head.bias.copy_(torch.from_numpy(b - w @ centre))
     return head

@@ -69,7 +69,8 @@ class Probe:
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
-        return next(self.model.parameters()).device
+        # a bare linear classifier has no weights left once its head is taken off
+        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
 
     @property
     def layers(self) -> list[str]:
@@ -115,7 +116,9 @@ class Probe:
             )
         # The permuted axes leave the pixels where they are: the input is channels-last.
         x = (
-            _sent(torch.from_numpy(np.ascontiguousarray(images)), self.device).permute(0, 3, 1, 2).float()
+            _sent(torch.from_numpy(np.require(images, requirements=["C", "W"])), self.device)
+            .permute(0, 3, 1, 2)
+            .float()
             / 255
         )
         if self.resize and x.shape[-2:] != (self.input_size, self.input_size):
@@ -125,6 +128,8 @@ class Probe:
 
     def batches(self, images: NDArray[np.uint8], batch_size: int = 64) -> Iterable[Tensor]:
         """Return preprocessed batches, made one by one as they are asked for; one can go through them again."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size: {batch_size} is not a whole number ≥ 1")
         return _Batches(self, images, batch_size)
 
     def features(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
@@ -277,6 +282,8 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
     RuntimeError
         If the weights are neither on this machine nor to be had.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"probe: {name!r} is not a name; a string is accepted")
     timm = _import_timm()
     offline = name in OFFLINE
     timm_name = f"tf_{name}" if offline else name
@@ -286,7 +293,9 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
             f"probe: unknown name {name!r}; nearest: {', '.join(near) or 'none'}; offline: {', '.join(OFFLINE)}"
         )
     try:
-        model: Any = timm.create_model(timm_name, pretrained=pretrained and not offline)
+        # random weights are the caller's draw; those that are replaced must not move the caller's random state
+        with torch.random.fork_rng(devices=[], enabled=pretrained):
+            model: Any = timm.create_model(timm_name, pretrained=pretrained and not offline)
     except Exception as error:  # the hub, the network and timm each raise their own kinds
         raise RuntimeError(
             f"probe: the weights of {name!r} are not on this machine and could not be downloaded"
@@ -343,10 +352,10 @@ def from_module(
     ValueError
         If ``head`` is not a linear layer of the module; the message lists those there are.
     """
-    linear = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
+    linear = [n for n, m in module.named_modules() if n and isinstance(m, nn.Linear)]
     if head not in linear:
         raise ValueError(
-            f"head: {head!r} is not a linear layer of {type(module).__name__}; accepted: {', '.join(linear)}"
+            f"head: {head!r} is not a linear layer of {type(module).__name__}; accepted: {', '.join(linear) or 'none'}"
         )
     model = copy.deepcopy(module)
     classifier = model.get_submodule(head)

@@ -224,9 +224,9 @@ def finetune(
     expert = replace(probe, name=f"{probe.name}@{task.name}", model=model, classifier=None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = nn.Linear(probe.feature_dim, len(task.classes))
+        head = nn.Linear(probe.feature_dim, len(task.classes), dtype=torch.float32)
     head.to(where)
-    images, labels = task.train.images, torch.from_numpy(task.train.labels).to(where)
+    images, labels = task.train.images, torch.from_numpy(task.train.labels.astype(np.int64)).to(where)
     steps = epochs * math.ceil(len(images) / batch_size)
     weights = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=lr, weight_decay=weight_decay)
@@ -347,27 +347,30 @@ def load_expert(path: str | os.PathLike[str], probe: Probe) -> tuple[Probe, dict
         content = torch.load(path, map_location=probe.device, weights_only=True)
         name, state, head = content["name"], content["model"], content["head"]
         about = json.loads(content["about"])
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
+        rows, columns = (0, 0) if head is None else head["weight"].shape
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file raises one of many kinds
         raise ValueError(f"{path}: not an expert, or damaged ({type(error).__name__})") from error
     model = copy.deepcopy(probe.model)
-    _check_architecture(path, state, model.state_dict(), probe.name)
+    _check_architecture(path, shapes, model.state_dict(), probe.name)
     model.load_state_dict(state)
     classifier = None
     if head is not None:
-        rows, columns = head["weight"].shape
-        classifier = nn.utils.skip_init(nn.Linear, columns, rows, device=probe.device)
+        classifier = nn.utils.skip_init(nn.Linear, columns, rows, device=probe.device, dtype=torch.float32)
         classifier.load_state_dict(head)
         classifier.requires_grad_(False)
     return replace(probe, name=name, model=model.eval(), classifier=classifier), about
 
 
 def _check_architecture(
-    path: str | os.PathLike[str], theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], probe: str
+    path: str | os.PathLike[str],
+    other: Mapping[str, tuple[int, ...]],
+    ours: Mapping[str, Tensor],
+    probe: str,
 ) -> None:
     shape = {k: tuple(v.shape) for k, v in ours.items()}
-    other = {k: tuple(v.shape) for k, v in theirs.items()}
     for key in [*shape, *other]:
         if shape.get(key) != other.get(key):
             has, needed = other.get(key, "no such tensor"), shape.get(key, "no such tensor")

@@ -69,6 +69,9 @@ def test_head_refuses_bad_input() -> None:
         (lambda: embedding.fit_head(np.eye(4), y, 1), "labels: 0 … 1 given; 0 … 0"),
         (lambda: embedding.fit_head(np.eye(4), y[:3], 2), "shapes"),
         (lambda: embedding.fit_head(np.eye(4), y, 2, l2=0), "l2"),
+        (lambda: embedding.fit_head(np.eye(4), y * 1.0, 2), "labels: type float64"),
+        # seven tenths have a mean that is no tenth
+        (lambda: embedding.fit_head(np.full((7, 2), 0.1), np.arange(7) % 2, 2), "not all alike"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
@@ -215,6 +218,44 @@ def test_damaged_or_foreign_files_are_named(tmp_path) -> None:
         TaskEmbedding.load(tmp_path / "pickle.npz")
     with pytest.raises(FileNotFoundError):
         TaskEmbedding.load(tmp_path / "none.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"about": "{}"},
+        {"about": "[]"},
+        {"layer_sizes": [1]},
+        {"layer_sizes": [1, 2, 3]},
+        {"values": ["a", "b"]},
+        {"values": [1.0, -1.0]},
+    ],
+)
+def test_a_file_with_other_contents_is_named(tmp_path, change: dict) -> None:
+    about = '{"task": "t", "probe": "p", "metadata": {}}'
+    whole = {"values": [1.0, 2.0], "layer_names": ["x", "y"], "layer_sizes": [1, 1], "about": about}
+    np.savez(tmp_path / "e.npz", **{k: np.array(v) for k, v in whole.items()})
+    assert TaskEmbedding.load(tmp_path / "e.npz").layers == {"x": slice(0, 1), "y": slice(1, 2)}
+    np.savez(tmp_path / "e.npz", **{k: np.array(v) for k, v in {**whole, **change}.items()})
+    with pytest.raises(ValueError, match=r"e\.npz: not a task embedding, or damaged"):
+        TaskEmbedding.load(tmp_path / "e.npz")
+
+
+def test_whole_numbers_are_values_too() -> None:
+    one = TaskEmbedding([1, 2], {"x": slice(0, 2)}, "t", "p")  # type: ignore[arg-type]
+    assert embedding.trivial(one).values.tolist() == [1.5, 1.5]
+    with pytest.raises(ValueError, match="one after the other"):
+        TaskEmbedding(np.ones(4), {"x": slice(0, 2), "y": slice(0, 2)}, "t", "p")
+
+
+def test_an_embedding_depends_on_no_default_of_torch(tiny: probes.Probe) -> None:
+    want = embedding.embed(toy_task(), tiny).values
+    torch.set_default_dtype(torch.float64)
+    try:
+        got = embedding.embed(toy_task(), tiny).values
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert np.array_equal(got, want)
 
 
 def test_nothing_is_left_when_a_write_fails(

@@ -129,6 +129,29 @@ def test_from_module_copies_and_removes_the_head() -> None:
     assert np.allclose(probe.classify(images), want, atol=1e-5)
     with pytest.raises(ValueError, match="accepted: fc"):
         probes.from_module(net, head="classifier")
+    with pytest.raises(ValueError, match="accepted: none"):
+        probes.from_module(nn.Linear(3, 2), head="")  # nothing would be left
+
+
+def test_a_linear_classifier_leaves_the_pixels() -> None:
+    probe = probes.from_module(nn.Sequential(nn.Flatten(), nn.Linear(48, 2)), head="1")
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 4, 3), dtype=np.uint8)
+    assert np.array_equal(probe.features(images), probe.preprocess(images).flatten(1).numpy())
+
+
+@pytest.mark.filterwarnings("error")
+def test_images_may_be_read_only(lite0: probes.Probe) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    want = lite0.preprocess(images)
+    images.setflags(write=False)
+    assert torch.equal(lite0.preprocess(images), want)
+    assert not images.flags.writeable
+
+
+def test_loading_leaves_the_callers_random_state() -> None:
+    before = torch.get_rng_state()
+    probes.load("efficientnet_lite0")
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_bad_input_is_refused(lite0: probes.Probe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +166,10 @@ def test_bad_input_is_refused(lite0: probes.Probe, monkeypatch: pytest.MonkeyPat
             lite0.preprocess(images)
     with pytest.raises(ValueError, match="at least one"):
         lite0.features(np.zeros((0, 64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match="batch_size: 0"):
+        lite0.features(np.zeros((1, 64, 64, 3), np.uint8), 0)
+    with pytest.raises(TypeError, match="probe: 3 is not a name"):
+        probes.load(3)  # type: ignore[arg-type]
 
     def no_network(*args: object, **kwargs: object) -> None:
         raise OSError("no route to host")

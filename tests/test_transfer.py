@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -143,6 +144,11 @@ def test_an_expert_depends_on_its_seed_alone() -> None:
     two, three = (state(transfer.finetune(probe, task, epochs=2, seed=s)) for s in (0, 1))
     assert all(torch.equal(v, two[k]) for k, v in one.items())
     assert not torch.equal(one["conv.weight"], three["conv.weight"])
+    # the labels' type and their place in memory change nothing
+    short = task.train.labels[::-1].astype(np.int32)[::-1]
+    other = replace(task, train=tasks.ArrayDataset(task.train.images, short))
+    four = state(transfer.finetune(probe, other, epochs=2))
+    assert all(torch.equal(v, four[k]) for k, v in one.items())
 
 
 def test_the_first_step_is_adamw_with_clipped_gradients() -> None:
@@ -235,5 +241,10 @@ def test_an_expert_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     )  # needs pickle: never run
     with pytest.raises(ValueError, match="not an expert"):
         transfer.load_expert(file, small())
+    whole = small().model.state_dict()
+    for model, head in (([1], None), (whole, {"weight": torch.ones(3)}), (whole, {}), ({"a": 1}, None)):
+        torch.save({"name": "x", "model": model, "head": head, "about": "{}"}, file)
+        with pytest.raises(ValueError, match=r"e\.pt: not an expert"):
+            transfer.load_expert(file, small())
     with pytest.raises(FileNotFoundError):
         transfer.load_expert(tmp_path / "nowhere.pt", small())
