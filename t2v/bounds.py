@@ -182,7 +182,11 @@ def violation_rate(
             "violation_rate: losses has entries outside [0, 1] (or NaN); accepted: losses in [0, 1]"
         )
     m, trials = _count("violation_rate", "m", m), _count("violation_rate", "trials", trials)
-    margin = pac(math.log(len(loss)), delta, m, kind) if epsilon is None else float(epsilon)
+    _sides("violation_rate", kind)
+    if epsilon is None:
+        margin = pac(math.log(len(loss)), delta, m, kind)
+    else:
+        margin = float(_number("violation_rate", "epsilon", epsilon, low=0))
     rng = np.random.default_rng(seed)
     worst = np.empty(trials)
     for start in range(0, trials, 256):  # in blocks: memory stays at 256 × hypotheses
@@ -444,10 +448,10 @@ def lookup_limit(samples_per_cell: ArrayLike, noise: float = 0.5) -> Any:
 def _poisson_gap(load: float, noise: float) -> float:
     top = int(load + 12 * math.sqrt(load) + 30)  # the Poisson mass beyond is below 1e-15
     k = np.arange(top + 1)
-    p = np.outer(poisson.pmf(k, load * (1 - noise)), poisson.pmf(k, load * noise))  # rows: right label
-    wrong, tie = np.tril(p.T, -1).sum(), np.trace(p)
+    right, rarer = poisson(load * (1 - noise)), poisson(load * noise)
+    wrong, tie = rarer.pmf(k) @ right.cdf(k - 1), rarer.pmf(k) @ right.pmf(k)
     true_error = noise + (1 - 2 * noise) * (wrong + tie / 2)
-    return float(true_error - (np.minimum.outer(k, k) * p).sum() / load)
+    return float(true_error - rarer.sf(k) @ right.sf(k) / load)  # E min = Σ_k P(both above k)
 
 
 def dust_partition(m: int, dust: float = 0.5, load: float = 0.2) -> Array:

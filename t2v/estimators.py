@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -55,7 +56,11 @@ def _vectors(values: ArrayLike, name: str) -> Array:
         raise ValueError(f"{name} has NaN or infinite entries; accepted: finite numbers")
     if len(array) == 0:
         raise ValueError(f"{name} is empty; accepted: at least one sample")
-    constant = np.flatnonzero(np.ptp(array, axis=0) == 0)
+    with np.errstate(over="ignore"):
+        spread = np.ptp(array, axis=0)
+    if not np.isfinite(spread).all():
+        raise ValueError(f"{name} spreads over more than a float holds; accepted: a range below 1.8e308")
+    constant = np.flatnonzero(spread == 0)
     if len(array) > 1 and len(constant):
         raise ValueError(
             f"{name} is constant in column {constant[0]}; accepted: columns that vary (drop the others)"
@@ -313,7 +318,14 @@ def _untie(x: Array, stream: int) -> Array:
     # An unlikely seed, and a stream for each variable: noise that is also in the data would be information.
     noise = np.random.default_rng([20040623, stream]).standard_normal(x.shape)
     centred = x - x.mean(axis=0)
-    return np.where(repeats, centred + 1e-10 * x.std(axis=0) * noise, x)
+    return np.where(repeats, centred + 1e-10 * _deviation(x) * noise, x)
+
+
+def _deviation(x: Array) -> Array:
+    """Return each column's standard deviation; the squares of its numbers neither over- nor underflow."""
+    power = np.frexp(np.abs(x).max(axis=0))[1]
+    deviation: Array = np.ldexp(np.ldexp(x, -power).std(axis=0), power)
+    return deviation
 
 
 def _coincident(x: Array) -> Counts:
@@ -641,7 +653,7 @@ def _split(x: ArrayLike, y: ArrayLike, test_fraction: float, batch_size: int, se
             f"batch_size is {batch_size}; accepted: at most {smaller}, the pairs in the smallest part"
         )
     order = np.random.default_rng(seed).permutation(len(x))
-    scaled = [((v - v.mean(axis=0)) / v.std(axis=0))[order].astype(np.float32) for v in (x, y)]
+    scaled = [((v - v.mean(axis=0)) / _deviation(v))[order].astype(np.float32) for v in (x, y)]
     sizes = [len(x) - 2 * n_test, n_test, n_test]
     parts = [torch.from_numpy(v).split(sizes) for v in scaled]
     return [_Pairs(a, b) for a, b in zip(*parts, strict=True)]
@@ -649,16 +661,16 @@ def _split(x: ArrayLike, y: ArrayLike, test_fraction: float, batch_size: int, se
 
 def _networks(n_inputs: list[int], hidden: int, n_outputs: int, seed: int) -> list[torch.nn.Module]:
     """Return one small network for each number of inputs; the caller's random state is left alone."""
+    import torch
     from torch import nn, random
 
     hidden = _integer(hidden, "hidden")
     with random.fork_rng(devices=[]):
         random.manual_seed(seed)
         widths = [(n, hidden, hidden, n_outputs) for n in n_inputs]
-        return [
-            nn.Sequential(nn.Linear(a, b), nn.ReLU(), nn.Linear(b, c), nn.ReLU(), nn.Linear(c, d))
-            for a, b, c, d in widths
-        ]
+        # the pairs are float32, whatever the caller's default is
+        layers = [[nn.Linear(*pair, dtype=torch.float32) for pair in pairwise(ws)] for ws in widths]
+        return [nn.Sequential(a, nn.ReLU(), b, nn.ReLU(), c) for a, b, c in layers]
 
 
 def _ascend(
@@ -686,7 +698,8 @@ def _ascend(
                 best, best_weights = now, {name: w.clone() for name, w in model.state_dict().items()}
         batch = torch.from_numpy(rng.choice(len(train.x), batch_size, replace=False))
         adam.zero_grad()
-        (-objective(train.x[batch], train.y[batch])).backward()
+        with torch.enable_grad():
+            (-objective(train.x[batch], train.y[batch])).backward()
         adam.step()
     model.load_state_dict(best_weights)
 

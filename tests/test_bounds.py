@@ -531,3 +531,19 @@ def test_what_is_no_number_is_refused(call, message: str) -> None:
 def test_importing_bounds_does_not_import_torch() -> None:
     code = "import sys, t2v.bounds; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_lookup_limit_at_a_large_load_is_that_of_fair_coins() -> None:
+    # Pure noise, λ → ∞: the majority of λ coins is ahead by |N(0, λ)|, half of which the table gains: √(1/2πλ).
+    # Enumerating pairs of counts would take 8 TB here.
+    assert bounds.lookup_limit(1e6) == pytest.approx(1 / math.sqrt(2 * math.pi * 1e6), rel=1e-5)
+    assert bounds.lookup_limit(1e6, noise=0.1) == pytest.approx(0, abs=1e-9)
+
+
+def test_violation_rate_refuses_options_beside_a_margin_too() -> None:
+    for options, message in (
+        ({"epsilon": math.nan}, "violation_rate: epsilon is nan"),
+        ({"epsilon": 0.1, "kind": "both"}, "violation_rate: kind is 'both'; accepted: one_sided, two_sided"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bounds.violation_rate([[0, 1]], [0.5, 0.5], 0.05, 10, trials=2, **options)

@@ -507,3 +507,35 @@ def test_only_the_variational_bounds_import_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# ------------------------------------------------------------------------------- what must not matter
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_the_unit_of_measurement_does_not_matter(scale):
+    """Squares of such numbers leave the floating-point range."""
+    x, y = est.correlated_gaussians(300, 0.8)
+    options = {"steps": 30, "batch_size": 16}
+    for bound in (est.infonce, est.mine):
+        assert bound(x * scale, y, **options) == pytest.approx(bound(x, y, **options), abs=1e-3)
+    x, y = x.round(1), y.round(1)
+    assert est.ksg(x * scale, y * scale) == pytest.approx(est.ksg(x, y), abs=1e-9)
+    with pytest.raises(ValueError, match="y spreads over more than a float holds"):
+        est.binned([0.0, 1.0], [-1.5e308, 1.5e308], 2)
+
+
+def test_the_state_of_torch_does_not_matter():
+    import torch
+
+    x, y = est.correlated_gaussians(200, 0.8)
+    options = {"steps": 10, "batch_size": 16}
+    for bound in (est.infonce, est.mine):
+        want = bound(x, y, **options)
+        with torch.no_grad():
+            assert bound(x, y, **options) == want
+        torch.set_default_dtype(torch.float64)
+        try:
+            assert bound(x, y, **options) == pytest.approx(want, abs=1e-3)
+        finally:
+            torch.set_default_dtype(torch.float32)
