@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 1 if a set is wrong, or 2 for bad arguments."""
+    """Run one command; return 0, or 1 if a set is wrong or a file cannot be written, or 2 for bad arguments."""
     given = parser().parse_args(argv)
     try:
         if given.command == "build":
@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"coursework: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"coursework: failed: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -229,6 +229,10 @@ def find(submissions: Path, name: str) -> dict[str, Path]:
 
 def grade_all(name: str, submissions: Path, out: Path, *, jobs: int = 1, **options: Any) -> list[Report]:
     """Grade a folder of submissions; write ``scores.csv`` and ``feedback/STUDENT.md`` into ``out``."""
+    if not 0 < options.get("limit", 60) < 1e6:  # a limit of nothing would give everybody nothing
+        raise ValueError(f"limit: {options['limit']} s; a number above 0 and below a million is accepted")
+    if not 0 <= options.get("partial", 0) <= 1:
+        raise ValueError(f"partial: {options['partial']}; a share from 0 to 1 is accepted")
     problem_set = load(name)
     files = find(submissions, problem_set.name)
     with ThreadPoolExecutor(jobs) as pool:

@@ -651,9 +651,11 @@ def trajectory(
     epochs, stacks, unit = _unpack(recording)
     labels = np.asarray(labels) if subset is None else np.asarray(labels)[np.asarray(subset)]
     result: list[Record] = []
+    _check_chosen("layers", layers, 1, len(stacks[0]))
     for k in range(len(stacks[0])):
         if layers is not None and k + 1 not in layers:
             continue
+        _check_chosen("members", members, 0, len(stacks[0][k]))
         for i in range(len(stacks[0][k])) if members is None else members:
             arrays = [s[k][i] if subset is None else s[k][i][np.asarray(subset)] for s in stacks]
             for epoch, a in zip(epochs, arrays, strict=True):
@@ -662,6 +664,12 @@ def trajectory(
             for epoch, a in zip(epochs, arrays, strict=True):
                 result += _point(a, labels, epoch, k + 1, i, estimator, bins, span, noise_var)
     return result
+
+
+def _check_chosen(name: str, chosen: Sequence[int] | None, first: int, count: int) -> None:
+    for i in () if chosen is None else chosen:
+        if not first <= i < first + count:
+            raise ValueError(f"{name}: there is no {i}; accepted: {first} … {first + count - 1}")
 
 
 def _unpack(

@@ -350,3 +350,24 @@ def test_the_syllabi_name_sections_and_reading_times_of_the_chapters() -> None:
             else:
                 assert read == stated, numbers
     assert minutes == {n: int(re.search(r"(\d+) minutes to read", chapter(n))[1]) for n in range(1, 11)}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [("--limit", "0", "limit: 0"), ("--limit", "nan", "limit: nan"), ("--partial", "7", "partial: 7")],
+)
+def test_a_limit_of_nothing_is_refused_before_everybody_gets_nothing(
+    option: str, value: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.ipynb", "1")
+    assert main(["grade", LIGHT[:2], str(tmp_path), "--out", str(tmp_path / "out"), option, value]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_way_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert main(["build", "--out", str(tmp_path / "file")]) == 1
+    errors = capsys.readouterr().err
+    assert "file" in errors
+    assert len(errors.strip().splitlines()) == 1

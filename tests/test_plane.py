@@ -274,6 +274,17 @@ def test_bad_input_is_refused_in_words(call, words):
         assert word in str(error.value)
 
 
+def test_layers_and_members_that_are_not_there_are_refused():
+    recording = {0: [np.ones((4, 2))], 1: [np.eye(4)]}
+    for chosen, message in (
+        ({"layers": [2]}, "layers: there is no 2"),
+        ({"members": [1]}, "members: there is no 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plane.trajectory(recording, [0, 1, 0, 1], **chosen)
+    assert len(plane.trajectory(recording, [0, 1, 0, 1], layers=np.array([1]), members=np.array([0]))) == 2
+
+
 def run(**changes):
     arguments = {"labels": np.arange(8) % 2, "epochs": [0, 1], **changes}
     return plane.record(plane.Ensemble((3, 2, 1)), np.ones((8, 3)), arguments.pop("labels"), **arguments)
