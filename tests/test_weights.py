@@ -86,6 +86,10 @@ def test_laplace_kl_against_torch(k, seed, m, prior_var):
     assert weights.laplace_information(mean, fisher, m, prior_var, damping=0).item() == pytest.approx(
         oracle, rel=1e-8, abs=1e-8
     )
+    posterior = MultivariateNormal(mean, torch.linalg.inv(m * fisher + prior.precision_matrix))
+    assert weights.laplace_information(mean, fisher, m, prior_var).item() == pytest.approx(
+        kl_divergence(posterior, prior).item(), rel=1e-8, abs=1e-8
+    )
 
 
 def test_the_printed_formula_is_off_by_what_the_chapter_says():
@@ -340,15 +344,18 @@ def test_a_sweep_trains_each_network_on_its_own_rows_labels_and_price():
 def test_sweep_scores_every_seed_and_price():
     train_set, test_set = blobs(120), blobs(60, seed=9)
     flipped = torch.stack([train_set[1], 1 - train_set[1]])
-    out = weights.sweep(
-        lambda seed: nn.Linear(2, 2),
-        (train_set[0], flipped),
-        test_set,
-        [0.01, 100.0],
-        m=50,
-        seeds=2,
-        steps=300,
-    )
+
+    def build(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Linear(2, 2)
+
+    options = {"m": 50, "seeds": 2, "steps": 300}
+    out = weights.sweep(build, (train_set[0], flipped), test_set, [0.01, 100.0], **options)
+    once = weights.sweep(
+        build, train_set, test_set, [0.01, 100.0], **options
+    )  # one row of labels for all seeds
+    assert np.array_equal(once.test_error[0], out.test_error[0])
+    assert (once.test_error[:, 0] < 0.1).all()
     assert out.kl.shape == out.test_error.shape == (2, 2)
     assert out.parameters == 6
     assert (out.train_error[:, 0] < 0.1).all()
