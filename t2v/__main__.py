@@ -156,7 +156,9 @@ def _embedding_options(parser: argparse.ArgumentParser) -> None:
         help="rademacher, sample, exact or variational (default: rademacher)",
     )
     parser.add_argument("--size", type=int, default=64, help="side of the images in pixels (default: 64)")
-    parser.add_argument("--train", type=int, default=600, help="training images a task (default: 600)")
+    parser.add_argument(
+        "--train", type=int, default=600, help="training images a task, of a folder at most (default: 600)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, … (default: auto)")
     parser.add_argument(
@@ -367,6 +369,7 @@ def _check_options(args: argparse.Namespace) -> None:
 def _open(text: str, args: argparse.Namespace) -> Task:
     """Open a task by its command-line name."""
     from t2v import tasks
+    from t2v._library import at_most
 
     try:
         if text.startswith("torchvision:"):
@@ -377,7 +380,8 @@ def _open(text: str, args: argparse.Namespace) -> Task:
                 name, args.root, download=args.download, fewer="/" in name, **numbers
             )
         if os.sep in text or Path(text).is_dir():
-            return tasks.from_folder(text, size=args.size, seed=args.seed)
+            task = tasks.from_folder(text, size=args.size, seed=args.seed)
+            return at_most(task, args.train, len(task.test), args.seed)
         return tasks.load(text, size=args.size, train=args.train, seed=args.seed)
     except ValueError as error:
         raise BadArgumentError(str(error)) from error

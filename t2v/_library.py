@@ -86,7 +86,9 @@ def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
     if path is not None:
         if not path.is_dir():
             raise ValueError(f"tasks: {path} is not a folder")
-        return path.name, lambda: _at_most(from_folder(path, size=c.size, seed=c.seed), c)
+        return path.name, lambda: at_most(
+            from_folder(path, size=c.size, seed=c.seed), c.train, c.test, c.seed
+        )
     from t2v.tasks import family
 
     family(text)  # raises with the nearest names
@@ -116,15 +118,15 @@ def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:
     return opener
 
 
-def _at_most(task: Task, c: AtlasConfig) -> Task:
+def at_most(task: Task, train: int, test: int, seed: int) -> Task:
     """Keep at most as many images as were asked for, chosen at random, class by class."""
     from t2v.embedding import split
 
     parts = {}
-    for part, count in (("train", c.train), ("test", c.test)):
+    for part, count in (("train", train), ("test", test)):
         data = getattr(task, part)
         if len(data) > max(count, task.n_classes):
-            kept, _ = split(data.labels, count / len(data), c.seed)
+            kept, _ = split(data.labels, count / len(data), seed)
             data = dataclasses.replace(data, images=data.images[kept], labels=data.labels[kept])
         parts[part] = data
     return dataclasses.replace(task, **parts)

@@ -86,8 +86,17 @@ def test_rank_writes_the_json_and_prints_the_best_first(tmp_path: Path) -> None:
 def test_image_folders_are_embedded(folder: Path, tmp_path: Path) -> None:
     done = t2v("embed", folder / "warm", folder / "cold", "--out", tmp_path, "--size", 40)
     assert done.returncode == 0, done.stderr
-    assert TaskEmbedding.load(tmp_path / "warm.npz").metadata["n_classes"] == 3
+    about = TaskEmbedding.load(tmp_path / "warm.npz").metadata
+    assert (about["n_classes"], about["n_fit"] + about["n_fisher"]) == (3, 15)  # 0.6 of eight images a class
     assert (tmp_path / "cold.npz").exists()
+
+
+def test_of_a_folder_no_more_images_are_used_than_asked_for(folder: Path, tmp_path: Path) -> None:
+    from t2v.__main__ import main
+
+    assert main(["embed", str(folder / "warm"), "--out", str(tmp_path), "--size", "32", "--train", "9"]) == 0
+    about = TaskEmbedding.load(tmp_path / "warm.npz").metadata
+    assert about["n_fit"] + about["n_fisher"] == 9
 
 
 def test_bad_arguments_exit_2_with_one_line(folder: Path, tmp_path: Path) -> None:

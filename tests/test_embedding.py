@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy as scipy_entropy
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -116,6 +117,9 @@ def test_embedding_is_its_definition(tiny: probes.Probe) -> None:
     assert np.allclose(got.values, torch.cat(total).numpy(), rtol=1e-3)
     assert got.norm == pytest.approx(float(np.sqrt((got.values**2).sum())))
     assert got.metadata["n_fit"] + got.metadata["n_fisher"] == 60
+    p = model(x[rest]).softmax(1).detach().numpy()
+    assert got.metadata["entropy"] == pytest.approx(scipy_entropy(p, axis=1).mean(), rel=1e-4)
+    assert got.metadata["error"] == pytest.approx((p.argmax(1) != task.train.labels[rest]).mean())
 
 
 def test_monte_carlo_embeddings_approach_the_exact_one(tiny: probes.Probe) -> None:
