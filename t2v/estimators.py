@@ -666,7 +666,7 @@ def _networks(n_inputs: list[int], hidden: int, n_outputs: int, seed: int) -> li
 
     hidden = _integer(hidden, "hidden")
     with random.fork_rng(devices=[]):
-        random.manual_seed(seed)
+        random.default_generator.manual_seed(seed)  # of the CPU alone
         widths = [(n, hidden, hidden, n_outputs) for n in n_inputs]
         # the pairs are float32, whatever the caller's default is
         layers = [[nn.Linear(*pair, dtype=torch.float32) for pair in pairwise(ws)] for ws in widths]

@@ -749,7 +749,7 @@ def _fit_probe(
 ) -> nn.Module:
     """Fit a probe by Adam from the marginal, and keep the step that was best on a fifth of the data."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         order = torch.randperm(len(x))
         probe = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, classes))
         held, used = order[: len(x) // 5], order[len(x) // 5 :]

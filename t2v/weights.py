@@ -525,7 +525,7 @@ def train_many(
     optimiser = torch.optim.Adam(list(params.values()), lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     record: list[tuple[int, Tensor, Tensor]] = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         for step in range(steps):
             index = rows[:, torch.randint(m, (min(batch_size, m),))]

@@ -28,6 +28,7 @@ def some() -> list[TaskEmbedding]:
 
 def test_rank_sorts_by_the_definition(some: list[TaskEmbedding]) -> None:
     target, *sources = some
+    assert transfer.rank(target, sources) == transfer.rank(target, sources, alpha=0.15)
     for alpha in (0.0, 0.15, 3.0):
         rows = transfer.rank(target, sources, alpha=alpha)
         t0 = trivial(target)
