@@ -479,6 +479,7 @@ def test_c09_gaussian_closed_form_is_the_limit_of_fine_grids():
     assert bottleneck.critical_beta(joint) == pytest.approx(critical, rel=1e-3)
     for beta in (0.9 * critical, 1.3 * critical, 3 * critical):
         exact = bottleneck.gaussian([[1]], [[rho]], [[1]], beta)
+        assert exact.critical_betas == pytest.approx([critical])
         found = bottleneck.solve(joint, beta)
         assert found.objective == pytest.approx(exact.objective, abs=3e-3)
         assert found.i_tx == pytest.approx(exact.i_tx, abs=2e-2)

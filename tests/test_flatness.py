@@ -36,6 +36,13 @@ def test_descent_stops_at_the_levels_and_leaves_the_model():
     assert again.steps == run.steps
 
 
+def test_the_error_is_the_share_of_wrong_answers() -> None:
+    sign = nn.Linear(1, 2, bias=False)
+    sign.weight.data = torch.tensor([[-1.0], [1.0]])
+    x = torch.tensor([[-3.0], [-1.0], [2.0], [5.0], [7.0]])
+    assert flatness.error_of(sign, x, torch.tensor([0, 0, 1, 1, 0])) == pytest.approx(0.2)
+
+
 def test_loss_along_and_moved():
     x, y = data()
     model = training.mlp([4, 8, 3], seed=0)

@@ -136,6 +136,7 @@ def test_loss_that_is_not_finite_names_the_epoch() -> None:
         ({"y": torch.zeros(119, dtype=torch.long)}, r"x has 120 samples and y 119"),
         ({"y": torch.zeros(120)}, r"y has shape \(120,\) and type torch.float32"),
         ({"y": torch.full((120,), 3)}, r"y runs from 3 to 3; accepted: 0 … 2"),
+        ({"y": torch.arange(120) // 30}, r"y runs from 0 to 3"),
         ({"y": torch.full((120,), -1)}, r"y runs from -1 to -1"),
         ({"x": torch.full((120, 2), float("nan"))}, r"x has values that are not finite"),
         ({"epochs": 0}, r"epochs is 0; accepted: an integer of at least 1"),

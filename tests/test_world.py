@@ -221,7 +221,9 @@ def test_regions_of_the_venn_diagram(seed):
     assert sum(parts.values()) == pytest.approx(information.entropy(w.joint().ravel()), abs=1e-10)
 
 
-@pytest.mark.parametrize(("r1", "r2", "d"), [(1, 1, 0.5), (1, 0.6, 0.9), (2, 0.5, 1.0), (1, 1, 2.5)])
+@pytest.mark.parametrize(
+    ("r1", "r2", "d"), [(1, 1, 0.5), (1, 0.6, 0.9), (2, 0.5, 1.0), (1.7, 0.9, 1.5), (1, 1, 2.5)]
+)
 def test_area_of_two_discs(r1, r2, d):
     x, y = np.meshgrid(np.linspace(-3, 3, 1501), np.linspace(-3, 3, 1501))
     shared = ((x**2 + y**2 < r1**2) & ((x - d) ** 2 + y**2 < r2**2)).sum() * (6 / 1500) ** 2
