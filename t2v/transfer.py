@@ -223,7 +223,7 @@ def finetune(
     model = copy.deepcopy(probe.model).to(where).requires_grad_(True).eval()
     expert = replace(probe, name=f"{probe.name}@{task.name}", model=model, classifier=None)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the GPUs as well, and leave them so
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would leave the GPUs seeded
         head = nn.Linear(probe.feature_dim, len(task.classes), dtype=torch.float32)
     head.to(where)
     images, labels = task.train.images, torch.from_numpy(task.train.labels.astype(np.int64)).to(where)
