@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+#: How a verdict travels from a notebook to the ledger page: id, verdict, evidence and findings, as data.
+MIME = "application/vnd.t2v.verdict+json"
 
 #: The four verdicts that an experiment can reach.
 VERDICTS = ("holds", "holds with a condition", "contested", "fails as stated")
@@ -31,6 +35,22 @@ CSS = {
 
 class LedgerError(AssertionError):
     """A computed verdict differs from the ledger's."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What would fool a verdict, and where it is run.
+
+    Attributes
+    ----------
+    fooled_by : str
+        The trivial explanation, in Markdown.
+    where : str
+        A test (``tests/test_x.py::test_y``), or a heading of the claim's chapter.
+    """
+
+    fooled_by: str
+    where: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,8 @@ class Claim:
         The condition, the choice it depends on, or the counterexample.
     tests : list of str
         Tests that would fail if the claim's computation were wrong.
+    controls : list of Control
+        What would fool the verdict, and where it is run.
     """
 
     id: str
@@ -62,6 +84,7 @@ class Claim:
     verdict: str
     note: str = ""
     tests: list[str] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,7 @@ class Verdict:
     claim: Claim
     verdict: str
     evidence: str
+    findings: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"{self.claim.id}: {self.verdict}. {self.evidence}"
@@ -81,6 +105,14 @@ class Verdict:
             f'<div class="t2v-verdict {CSS[self.verdict]}" role="note" id="verdict-{self.claim.id}">'
             f"<strong>{self.claim.id} · {self.verdict}.</strong> {to_html(self.evidence)}{note}</div>"
         )
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, object]:
+        record = {"id": self.claim.id, "verdict": self.verdict, "evidence": self.evidence}
+        return {
+            "text/plain": repr(self),
+            "text/html": self._repr_html_(),
+            MIME: {**record, "findings": self.findings},
+        }
 
 
 def to_html(text: str) -> str:
@@ -139,7 +171,8 @@ def read(path: Path | None = None) -> dict[str, Claim]:
     ledger: dict[str, Claim] = {}
     for row in rows:
         try:
-            claim = Claim(**row)
+            controls = [Control(**control) for control in row.pop("controls", [])]
+            claim = Claim(**row, controls=controls)
         except TypeError as error:
             raise ValueError(f"the ledger's entry {row.get('id', row)!r}: {error}") from error
         if claim.verdict not in (*VERDICTS, OPEN):
@@ -152,17 +185,44 @@ def read(path: Path | None = None) -> dict[str, Claim]:
     return ledger
 
 
-def verdict(claim_id: str, computed: str, evidence: str, *, path: Path | None = None) -> Verdict:
-    """Hold a computed verdict against the ledger.
+Finding = bool | Mapping[str, bool]
+
+
+def verdict(
+    claim_id: str,
+    computed: str | None = None,
+    evidence: str = "",
+    *,
+    holds: Finding | None = None,
+    unless: Finding | None = None,
+    contested: Finding | None = None,
+    path: Path | None = None,
+) -> Verdict:
+    """Choose the verdict that the findings give, and hold it against the ledger.
+
+    ======================  =============================================
+    findings                verdict
+    ======================  =============================================
+    not all of ``holds``    fails as stated
+    any of ``contested``    contested
+    any of ``unless``       holds with a condition
+    else                    holds
+    ======================  =============================================
 
     Parameters
     ----------
     claim_id : str
         ``"C01"`` … ``"C36"``.
-    computed : str
-        The verdict that the experiment's numbers give: an expression of those numbers, never a constant.
+    computed : str, optional
+        The verdict as a word, an expression of the experiment's numbers: the form before ``holds`` existed.
     evidence : str
         One sentence with the numbers behind it.
+    holds : bool or mapping of str to bool, optional
+        What must be true if the claim is; a mapping names several findings.
+    unless : bool or mapping, optional
+        True where the claim needs a condition: a counterexample that was found.
+    contested : bool or mapping, optional
+        True where another choice (unit, instrument, yardstick) gives another answer.
     path : Path, optional
         The ledger; found by :func:`find_ledger` by default.
 
@@ -173,19 +233,59 @@ def verdict(claim_id: str, computed: str, evidence: str, *, path: Path | None = 
 
     Raises
     ------
+    TypeError
+        If a finding is no truth value, or both or neither of ``computed`` and ``holds`` are given.
     ValueError
-        If the claim or the verdict is unknown.
+        If the claim or the verdict is unknown, or a mapping is empty.
     LedgerError
-        If the ledger says otherwise.
+        If the ledger says otherwise; the message names the findings.
     """
     ledger = read(path)
     if claim_id not in ledger:
         raise ValueError(f"verdict: unknown claim {claim_id!r}; accepted: {', '.join(ledger)}")
+    if (computed is None) == (holds is None):
+        raise TypeError("verdict: needs either holds=… (with unless=…, contested=…) or a word, not both")
+    given = {"holds": holds, "unless": unless, "contested": contested}
+    findings = {name: _named(name, value) for name, value in given.items() if value is not None}
+    if computed is None:
+        computed = _word(**findings)
+    elif unless is not None or contested is not None:
+        raise TypeError("verdict: unless and contested go with holds, not with a word")
     if computed not in VERDICTS:
         raise ValueError(f"verdict: unknown verdict {computed!r}; accepted: {', '.join(VERDICTS)}")
     claim = ledger[claim_id]
     if claim.verdict != computed:
+        found = f"; found: {_listed(findings)}" if findings else ""
         raise LedgerError(
-            f"{claim_id}: computed {computed!r} ({evidence}), but the ledger says {claim.verdict!r}"
+            f"{claim_id}: computed {computed!r} ({evidence}), but the ledger says {claim.verdict!r}{found}"
         )
-    return Verdict(claim, computed, evidence)
+    return Verdict(claim, computed, evidence, findings)
+
+
+def _named(name: str, value: Finding) -> dict[str, bool]:
+    """Return findings by name; a single one has the argument's name."""
+    found = dict(value) if isinstance(value, Mapping) else {name: value}
+    if not found:
+        raise ValueError(f"{name} names no finding; accepted: True, False, or names with a truth value each")
+    for key, truth in found.items():
+        # NumPy's truth values are no bool, and a number or an array is no finding.
+        if type(truth).__name__ not in ("bool", "bool_"):
+            raise TypeError(f"{name}: {key!r} is {truth!r}; accepted: True or False")
+    return {str(key): bool(truth) for key, truth in found.items()}
+
+
+def _word(
+    holds: dict[str, bool], unless: dict[str, bool] | None = None, contested: dict[str, bool] | None = None
+) -> str:
+    if not all(holds.values()):
+        return "fails as stated"
+    if contested and any(contested.values()):
+        return "contested"
+    return "holds with a condition" if unless and any(unless.values()) else "holds"
+
+
+def _listed(findings: dict[str, dict[str, bool]]) -> str:
+    return "; ".join(
+        f"{argument}: " + ", ".join(f"{name} is {truth}" for name, truth in named.items())
+        for argument, named in findings.items()
+    )
