@@ -3,6 +3,7 @@
 #   make html   build the site from the committed outputs, in under a minute
 #   make pdf    print the whole book: _build/the_information_in_a_task.pdf (needs Chromium)
 #   make test   lint, types, unit tests, chapters and the site in a real browser
+#   make mutants   plant faults behind every claim: its own tests must notice each of them
 #   make lab    JupyterLab on the chapters
 #   make rank   rank six tasks as starting points for lower-case Greek
 #   make coursework   problem sets for students, for lecturers and for nbgrader, in _build/coursework
@@ -28,7 +29,7 @@ QUIET_KERNELS := c.IPKernelApp.log_level = "ERROR"
 
 BUILD := rm -rf $(SITE) && $(BIN)/jupyter-book build . --all -n -W --keep-going
 
-.PHONY: help install book html pdf test lint lab rank coursework clean
+.PHONY: help install book html pdf test mutants lint lab rank coursework clean
 .DEFAULT_GOAL := help
 
 help:
@@ -62,6 +63,10 @@ lint: $(STAMP)
 # --dist loadfile keeps a file's tests together (a notebook has one kernel); files are shared out over the workers.
 test: lint html
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests book --nbval-lax -n $(WORKERS) --dist loadfile --durations=15
+
+# Two claims at a time; what was run before and has not changed is kept. The ledger's page shows the results.
+mutants: $(STAMP)
+	$(BIN)/python scripts/mutants.py
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab --notebook-dir=book
