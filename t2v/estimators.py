@@ -9,6 +9,7 @@ are never negative. Samples are paired by their first axis; vectors are ``(n, d)
 estimator         for                     its error
 ================  ======================  =================================================================
 :func:`plug_in`   labels                  biased up by about (cells)/2n nats; Miller–Madow removes the most
+                                          where cells are seen several times, Chao–Shen where few are
 :func:`binned`    numbers, few columns    the plug-in's, and depends on the bins
 :func:`ksg`       vectors                 biased down at strong dependence or in many dimensions
 :func:`mixed`     vectors against labels  as KSG
@@ -16,13 +17,15 @@ estimator         for                     its error
 :func:`mine`      vectors                 a lower bound whose variance grows like exp(I)
 ================  ======================  =================================================================
 
-Nothing here imports torch before :func:`infonce` or :func:`mine` is called.
+:func:`permutation_test` says of any of them what it makes of pairs that are shuffled, :func:`with_error` how far it
+scatters. Nothing here imports torch before :func:`infonce` or :func:`mine` is called.
 """
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,8 +73,11 @@ def _vectors(values: ArrayLike, name: str) -> Array:
 
 def _labels(values: ArrayLike, name: str) -> Counts:
     """Return labels (or rows of labels) as codes 0, 1, …; codes differ exactly where the labels differ."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biufUS":
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array ({error}); accepted: one label for each sample") from error
+    if array.dtype.kind not in "biufUSO":
         raise TypeError(
             f"{name} has entries of type {array.dtype}; accepted: integers, strings or other real labels"
         )
@@ -81,10 +87,33 @@ def _labels(values: ArrayLike, name: str) -> Counts:
         )
     if array.size == 0:
         raise ValueError(f"{name} is empty; accepted: at least one sample")
+    if array.dtype.kind == "O":  # a table's columns of strings or categories
+        array = _codes_of_objects(array, name)
     if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ValueError(f"{name} has NaN entries; accepted: labels that equal themselves")
+        raise _missing(np.nan, np.argwhere(np.isnan(array))[0, 0], name)
     codes = np.unique(array, axis=0 if array.ndim == 2 else None, return_inverse=True)[1]
     return codes.reshape(-1).astype(np.int64)
+
+
+def _codes_of_objects(array: NDArray[Any], name: str) -> Counts:
+    """Return an array of Python objects as numbers, one for each different label; refuse gaps and odd types."""
+    number: dict[Any, int] = {}
+    for where, label in zip(np.ndindex(array.shape), array.flat, strict=True):
+        # None, NaN, and pandas' NA and NaT, which are told by their types' names: pandas is not needed here.
+        nothing = label is None or type(label).__name__ in ("NAType", "NaTType")
+        if nothing or (isinstance(label, float | np.floating) and label != label):
+            raise _missing(label, where[0], name)
+        if type(label).__hash__ is None or type(label).__eq__ is object.__eq__:
+            raise TypeError(
+                f"{name} has entries of type {array.dtype} ({type(label).__name__}); "
+                "accepted: integers, strings or other labels that compare"
+            )
+        number.setdefault(label, len(number))
+    return np.array([number[label] for label in array.flat], dtype=np.int64).reshape(array.shape)
+
+
+def _missing(label: Any, row: int, name: str) -> ValueError:
+    return ValueError(f"{name} has a missing label, {label}, in row {row}; accepted: a label in every row")
 
 
 def _check_pairs(n_x: int, n_y: int, more_than: int, names: tuple[str, str] = ("x", "y")) -> None:
@@ -112,41 +141,68 @@ def _choice(value: Any, name: str, accepted: Sequence[Any]) -> None:
 # --------------------------------------------------------------------------------------------- labels
 
 
+#: How the plug-in of labels may be corrected.
+CORRECTIONS = (None, "miller_madow", "chao_shen")
+
+
 def plug_in(x: ArrayLike, y: ArrayLike, correction: str | None = None, base: float = 2) -> float:
     """Estimate I(X;Y) of labels by the mutual information of their observed frequencies.
 
     Parameters
     ----------
     x, y : array_like, shape (n,) or (n, d)
-        Labels of any kind that compare; the rows of a matrix are one label each.
-    correction : {None, "miller_madow"}
-        None: the plain plug-in, never negative, too large on average. ``"miller_madow"`` adds (m − 1)/2n nats
-        to each of the three entropies, m the number of symbols that occur (Miller 1955).
+        Labels of any kind that compare, also columns of a pandas table (strings, categories, whole numbers); the
+        rows of a matrix are one label each.
+    correction : {None, "miller_madow", "chao_shen"}
+        None: the plain plug-in, never negative, too large on average. The others correct each of the three
+        entropies of H(X) + H(Y) − H(X,Y). ``"miller_madow"`` adds (m − 1)/2n nats, m the number of symbols that
+        occur (Miller 1955): for samples that see most cells several times. ``"chao_shen"`` estimates from the
+        symbols that occur once how much probability was not seen at all, and how likely a symbol was to be missed
+        (Chao & Shen 2003): for samples with many cells seen once or never. Its bias is smaller there and its
+        variance larger.
     base : float
         Base of the logarithm (2: bits).
 
     Returns
     -------
     float
-        The estimate in units of the base; 0 where x or y is constant.
+        The estimate in units of the base; 0 where x or y is constant. Corrected, it may be negative.
 
     Raises
     ------
     TypeError, ValueError
-        If samples differ in length, there are none, a label is NaN, or an option is unknown.
+        If samples differ in length, there are none, a label is missing or NaN, or an option is unknown.
     """
-    _choice(correction, "correction", (None, "miller_madow"))
+    _choice(correction, "correction", CORRECTIONS)
     x, y = _labels(x, "x"), _labels(y, "y")
     _check_pairs(len(x), len(y), 0)
     nats, n = log_base(base), len(x)
     n_x, n_y = np.bincount(x), np.bincount(y)
     # Only the cells that occur: labels of binned vectors can be n, their table n × n.
     cells, n_xy = np.unique(x * len(n_y) + y, return_counts=True)
+    if correction == "chao_shen":
+        return (_chao_shen(n_x) + _chao_shen(n_y) - _chao_shen(n_xy)) / nats
     ratio = np.log(n_xy) + np.log(n) - np.log(n_x[cells // len(n_y)]) - np.log(n_y[cells % len(n_y)])
     value = max(float(n_xy @ ratio) / n, 0.0)
     if correction == "miller_madow":
         value += (len(n_x) + len(n_y) - len(cells) - 1) / (2 * n)
     return value / nats
+
+
+def _chao_shen(counts: Counts) -> float:
+    """Return the coverage-adjusted entropy in nats of counts that are all positive.
+
+    The share of symbols seen once estimates the probability of those never seen (Good and Turing): frequencies
+    shrink by the coverage. Then each surprise is divided by the probability that its symbol is seen at all.
+    """
+    n = counts.sum()
+    once = min(
+        np.count_nonzero(counts == 1), n - 1
+    )  # where all occur once, one fewer: a coverage of 0 says nothing
+    p = (1 - once / n) * counts / n
+    with np.errstate(divide="ignore"):  # the only symbol there is: certain to be seen
+        seen = -np.expm1(n * np.log1p(-p))
+    return float(-(np.log(p) * p / seen).sum())
 
 
 def discretize(
@@ -232,7 +288,7 @@ def binned(
         Number of bins of each column, or edges: see :func:`discretize`.
     strategy : {"uniform", "quantile"}
         Equal widths or equal counts.
-    correction : {None, "miller_madow"}
+    correction : {None, "miller_madow", "chao_shen"}
         As in :func:`plug_in`.
     base : float
         Base of the logarithm (2: bits).
@@ -704,7 +760,125 @@ def _ascend(
     model.load_state_dict(best_weights)
 
 
-# ------------------------------------------------------------------------------- errors and a yardstick
+# ------------------------------------------------------------------- shuffled pairs, errors, a yardstick
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationTest:
+    """An estimate beside what the same estimator makes of shuffled pairs.
+
+    Attributes
+    ----------
+    value : float
+        The estimate from the pairs as they are.
+    p_value : float
+        How often pairs without any dependence give as much or more: (1 + shuffles that do)/(1 + shuffles).
+    null : ndarray, shape (permutations,)
+        The estimates from the shuffled pairs, in increasing order.
+    """
+
+    value: float
+    p_value: float
+    null: Array = field(repr=False)
+
+    @property
+    def null_mean(self) -> float:
+        """The estimator's bias where the truth is 0, at this number of samples and with these margins."""
+        return float(self.null.mean())
+
+    def null_quantile(self, level: float) -> float:
+        """Return a quantile of the shuffled estimates: 0.95 gives what one shuffle in twenty exceeds.
+
+        Parameters
+        ----------
+        level : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        float
+            In the estimator's unit.
+
+        Raises
+        ------
+        ValueError
+            If the level is not between 0 and 1.
+        """
+        if not 0 <= level <= 1:
+            raise ValueError(f"level is {level!r}; accepted: a number from 0 to 1")
+        return float(np.quantile(self.null, level))
+
+
+def permutation_test(
+    estimator: Callable[..., float],
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    permutations: int = 199,
+    seed: int = 0,
+    **options: Any,
+) -> PermutationTest:
+    """Estimate, and say what the same estimator reports when x and y have nothing to do with each other.
+
+    Shuffling y against x leaves both margins, n and the dimension as they are, and destroys the dependence. If
+    the pairs are independent of one another (no time series, no repeated measurements) and X of Y, the value is
+    as likely to take any rank among the shuffled ones as any other: the p-value is at most α with probability
+    at most α, whatever the estimator and its bias.
+
+    Parameters
+    ----------
+    estimator : callable
+        ``estimator(x, y, **options)``, one of this module's or your own; larger means more dependent.
+    x, y : array_like
+        Paired samples; the rows of y are shuffled.
+    permutations : int
+        Number of shuffles. The smallest p-value is 1/(permutations + 1).
+    seed : int
+        Of the shuffling.
+    **options
+        Passed to the estimator.
+
+    Returns
+    -------
+    PermutationTest
+        ``value``, ``p_value``, ``null`` and its ``null_mean`` and ``null_quantile(level)``.
+
+    Raises
+    ------
+    TypeError
+        If the estimator cannot be called, or a number has the wrong type.
+    ValueError
+        If samples differ in length or there is one only, an option is unknown, or the estimator refuses its
+        input or returns no finite number.
+    """
+    if not callable(estimator):
+        raise TypeError(f"estimator is {estimator!r}; accepted: a function of x and y that returns a number")
+    _integer(permutations, "permutations")
+    x, y = _paired(x, y, 1)
+    rng = np.random.default_rng(_integer(seed, "seed", 0))
+    value = _estimate(estimator, x, y, options)
+    null = np.sort(
+        [_estimate(estimator, x, y[rng.permutation(len(y))], options) for _ in range(permutations)]
+    )
+    # The same pairs in another order are the same value up to rounding: a tie counts against the claim.
+    as_much = np.count_nonzero(null >= value - 1e-9 * max(1.0, abs(value)))
+    return PermutationTest(value, (1 + as_much) / (1 + permutations), null)
+
+
+def _estimate(estimator: Callable[..., float], x: Array, y: Array, options: dict[str, Any]) -> float:
+    value = float(estimator(x, y, **options))
+    if not np.isfinite(value):
+        raise ValueError(f"estimator returned {value}; accepted: an estimator whose values are finite")
+    return value
+
+
+def _paired(x: ArrayLike, y: ArrayLike, more_than: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return samples of any type as arrays whose rows can be picked."""
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim == 0 or y.ndim == 0:
+        raise ValueError("x or y is a single number; accepted: arrays whose first axis is the sample")
+    _check_pairs(len(x), len(y), more_than)
+    return x, y
 
 
 class Estimate(NamedTuple):
@@ -756,10 +930,7 @@ def with_error(
     """
     _integer(resamples, "resamples", 2)
     _choice(method, "method", ("half", "bootstrap"))
-    x, y = np.asarray(x), np.asarray(y)
-    if x.ndim == 0 or y.ndim == 0:
-        raise ValueError("x or y is a single number; accepted: arrays whose first axis is the sample")
-    _check_pairs(len(x), len(y), 1)
+    x, y = _paired(x, y, 1)
     rng, n = np.random.default_rng(seed), len(x)
     size = n if method == "bootstrap" else n // 2
     values = []

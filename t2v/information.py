@@ -1,7 +1,8 @@
 """Information of finite distributions, exactly: entropy, divergence, mutual information, channels.
 
 A distribution is an array of non-negative numbers that sum to 1 (within 1e-9); each axis is one variable.
-Nothing is repaired: what is not a distribution raises ``ValueError``. Zero probabilities are legal everywhere
+A shorter float, such as the float32 of a network's softmax, has the room of its own rounding and is then divided
+by its sum, in float64. What is not a distribution raises ``ValueError``. Zero probabilities are legal everywhere
 and give the exact limits, 0 · log 0 = 0 and p · log(p/0) = ∞. Every function takes the base of its logarithm:
 2 gives bits (the default), ``np.e`` gives nats. Quantities that are non-negative by theorem are returned as 0
 where rounding falls below it.
@@ -19,8 +20,8 @@ from scipy.special import xlogy
 
 Array = NDArray[np.float64]
 
-#: How far the sum of a distribution (or of a row of a channel) may be from 1.
-SUM_TOLERANCE = 1e-9
+#: How far the sum of a distribution (or of a row of a channel) may be from 1: in float64, and at most in any type.
+SUM_TOLERANCE, WIDEST_TOLERANCE = 1e-9, 5e-3
 
 
 def check_distribution(p: ArrayLike, name: str = "p", *, ndim: int | None = None) -> Array:
@@ -29,7 +30,8 @@ def check_distribution(p: ArrayLike, name: str = "p", *, ndim: int | None = None
     Parameters
     ----------
     p : array_like
-        Non-negative numbers that sum to 1 within :data:`SUM_TOLERANCE`; one axis for each variable.
+        Non-negative numbers, one axis for each variable; NumPy, a list, or a tensor. They sum to 1 within
+        :data:`SUM_TOLERANCE`; in float32 and float16 within 4 √n machine epsilons for n numbers, and at most 0.005.
     name : str
         What error messages call the argument.
     ndim : int, optional
@@ -38,7 +40,7 @@ def check_distribution(p: ArrayLike, name: str = "p", *, ndim: int | None = None
     Returns
     -------
     ndarray
-        The same numbers; nothing is normalised.
+        The same numbers; those that came in float32 or float16 are divided by their sum.
 
     Raises
     ------
@@ -48,13 +50,12 @@ def check_distribution(p: ArrayLike, name: str = "p", *, ndim: int | None = None
         If it has the wrong number of axes, is empty, has NaN, infinite or negative entries, or does not sum
         to 1.
     """
-    array = _finite(p, name)
+    array, epsilon = _finite(p, name)
     if ndim is None and array.ndim == 0:
         raise ValueError(f"{name} is a single number; accepted: an array with at least one axis")
     if ndim is not None and array.ndim != ndim:
         raise ValueError(f"{name} has {array.ndim} axes (shape {array.shape}); accepted: exactly {ndim}")
-    _check_mass(array, array.sum(), name)
-    return array
+    return _of_mass_one(array, array.sum(), epsilon * array.size**0.5, name)
 
 
 def check_channel(channel: ArrayLike, name: str = "channel", *, n_inputs: int | None = None) -> Array:
@@ -63,7 +64,7 @@ def check_channel(channel: ArrayLike, name: str = "channel", *, n_inputs: int | 
     Parameters
     ----------
     channel : array_like, shape (n_inputs, n_outputs)
-        Rows are distributions over t.
+        Rows are distributions over t, within the tolerance of :func:`check_distribution`.
     name : str
         What error messages call the argument.
     n_inputs : int, optional
@@ -72,7 +73,7 @@ def check_channel(channel: ArrayLike, name: str = "channel", *, n_inputs: int | 
     Returns
     -------
     ndarray, shape (n_inputs, n_outputs)
-        The same numbers; nothing is normalised.
+        The same numbers; rows that came in float32 or float16 are divided by their sums.
 
     Raises
     ------
@@ -81,21 +82,29 @@ def check_channel(channel: ArrayLike, name: str = "channel", *, n_inputs: int | 
     ValueError
         If it is not a matrix with ``n_inputs`` rows, or if a row is not a distribution.
     """
-    array = _finite(channel, name)
+    array, epsilon = _finite(channel, name)
     if array.ndim != 2:
         raise ValueError(
             f"{name} has {array.ndim} axes (shape {array.shape}); accepted: 2, with the rows p(t|x)"
         )
     if n_inputs is not None and array.shape[0] != n_inputs:
         raise ValueError(f"{name} has {array.shape[0]} rows; accepted: one for each input symbol, {n_inputs}")
-    _check_mass(array, array.sum(axis=1), name)
-    return array
+    mass = array.sum(axis=1, keepdims=True)
+    return _of_mass_one(array, mass, epsilon * array.shape[1] ** 0.5, name)
 
 
-def _finite(values: ArrayLike, name: str) -> Array:
-    array = np.asarray(values)
+def _finite(values: ArrayLike, name: str) -> tuple[Array, float]:
+    """Return the numbers in float64, and the machine epsilon of a shorter float that they came in (else 0)."""
+    if hasattr(values, "detach"):  # a tensor: its numbers, wherever they lie
+        values = values.detach().cpu()
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} is no array ({error}); accepted: an array of real numbers") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} has entries of type {array.dtype}; accepted: an array of real numbers")
+    short = array.dtype.kind == "f" and array.dtype.itemsize < 8
+    epsilon = float(np.finfo(array.dtype).eps) if short else 0.0
     array = array.astype(np.float64)
     if array.size == 0:
         raise ValueError(
@@ -103,21 +112,23 @@ def _finite(values: ArrayLike, name: str) -> Array:
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has NaN or infinite entries; accepted: finite numbers >= 0")
-    return array
+    return array, epsilon
 
 
-def _check_mass(array: Array, mass: Any, name: str) -> None:
-    """Refuse negative entries, and sums (one, or one a row) that are not 1."""
+def _of_mass_one(array: Array, mass: Any, rounding: float, name: str) -> Array:
+    """Refuse negative entries, and sums (one, or one a row) that are not 1; divide what was rounded by its sum."""
     if array.min() < 0:
         raise ValueError(
             f"{name} has a negative entry, {array.min():.6g}; accepted: numbers >= 0 that sum to 1"
         )
+    tolerance = max(SUM_TOLERANCE, min(4 * rounding, WIDEST_TOLERANCE))
     worst = np.ravel(mass)[np.argmax(np.abs(np.ravel(mass) - 1))]
-    if abs(worst - 1) > SUM_TOLERANCE:
+    if abs(worst - 1) > tolerance:
         what = "has a row that sums" if np.ndim(mass) else "sums"
         raise ValueError(
-            f"{name} {what} to {worst:.12g}; accepted: 1 within {SUM_TOLERANCE:g} (divide by the sum)"
+            f"{name} {what} to {worst:.12g}; accepted: 1 within {tolerance:g} (divide by the sum)"
         )
+    return array / mass if rounding else array
 
 
 def log_base(base: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -236,11 +237,136 @@ def test_miller_madow_removes_most_of_the_bias_of_a_known_channel():
     assert abs(np.mean(corrected) - expected) < 0.3 * (np.mean(plain) - expected)
 
 
+def naive_chao_shen(labels):
+    """Return the entropy in nats by the formula of Chao & Shen (2003), symbol by symbol."""
+    n = len(labels)
+    counts = [labels.count(symbol) for symbol in set(labels)]
+    coverage = 1 - min(counts.count(1), n - 1) / n
+    total = 0.0
+    for count in counts:
+        p = coverage * count / n
+        missed = 1.0
+        for _ in range(n):  # the symbol is missed n times in a row
+            missed *= 1 - p
+        total -= p * math.log(p) / (1 - missed)
+    return total
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abcd")), min_size=1, max_size=40))
+def test_chao_shen_is_its_formula(pairs):
+    x, y = [a for a, _ in pairs], [b for _, b in pairs]
+    expected = naive_chao_shen(x) + naive_chao_shen(y) - naive_chao_shen(pairs)
+    assert est.plug_in(x, y, "chao_shen", np.e) == pytest.approx(expected, abs=1e-9)
+    assert est.plug_in(x, y, "chao_shen") == pytest.approx(expected / math.log(2), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("counts", "nats"),
+    [
+        ([4, 2, 3, 2, 4, 2, 1, 1], 2.201137101279585),
+        ([1, 1, 1], 2.460486508261295),
+        ([10, 1, 1, 1, 2], 1.4646081684177372),
+    ],
+)
+def test_chao_shen_gives_the_numbers_of_another_package(counts, nats):
+    """Values of infomeasure 0.6.3, whose formula is that of R's package entropy."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    assert est.plug_in(labels, labels, "chao_shen", np.e) == pytest.approx(nats, abs=1e-12)
+
+
+def test_chao_shen_is_near_the_truth_where_cells_are_hardly_seen():
+    """30 pairs of a letter and a stroke on 156 cells: Miller and Madow's correction does next to nothing there."""
+    joint, _, _ = info.example_joint()
+    flat, rngs = joint.ravel() / joint.sum(), [np.random.default_rng(seed) for seed in range(200)]
+    draws = [np.divmod(rng.choice(flat.size, 30, p=flat), 6) for rng in rngs]
+    mean = {c: np.mean([est.plug_in(x, y, c) for x, y in draws]) for c in est.CORRECTIONS}
+    expected = info.mutual_information(joint)
+    assert mean[None] - expected > 0.7
+    assert mean["miller_madow"] - expected > 0.6
+    assert abs(mean["chao_shen"] - expected) < 0.25
+    shuffled = {
+        c: np.mean([est.plug_in(x, y, c) for (x, _), (_, y) in itertools.pairwise(draws)])
+        for c in est.CORRECTIONS
+    }
+    assert shuffled[None] > shuffled["miller_madow"] > 1.3
+    assert abs(shuffled["chao_shen"]) < 0.6
+
+
+def test_corrections_agree_where_every_cell_is_seen_often():
+    rng = np.random.default_rng(0)
+    x, y = np.divmod(rng.choice(12, 100_000, p=rng.dirichlet(np.full(12, 5.0))), 4)
+    plain, *corrected = [est.plug_in(x, y, correction) for correction in est.CORRECTIONS]
+    assert corrected == pytest.approx([plain, plain], abs=1e-4)
+
+
 def test_plug_in_reads_rows_as_labels_and_a_constant_as_no_information():
     rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1]] * 5)
     assert est.plug_in(rows, rows) == pytest.approx(2.0, abs=1e-12)
     assert est.plug_in(rows, rows[:, 0]) == pytest.approx(1.0, abs=1e-12)
-    assert est.plug_in(rows, np.zeros(20)) == 0.0
+    for correction in (None, "chao_shen"):
+        assert est.plug_in(rows, np.zeros(20), correction) == 0.0
+        assert est.plug_in([7], ["a"], correction) == 0.0
+
+
+# Columns of a table ----------------------------------------------------------------------------------
+
+
+def columns():
+    """Return the same labels as codes and in the types that a pandas table has for them."""
+    pd = pytest.importorskip("pandas")
+    codes = np.random.default_rng(30).integers(4, size=200)
+    words = pd.Series([["north", "east", "south", "west"][c] for c in codes], index=range(7, 207))
+    kinds = {
+        "strings": words,
+        "objects": words.astype(object),
+        "categories": words.astype("category"),
+        "whole numbers": pd.Series(codes).astype("Int64"),
+        "categories of numbers": pd.Series(codes).astype("category"),
+        "intervals": pd.cut(pd.Series(codes.astype(float)), [-1, 0, 1, 2, 3]),
+        "categorical": pd.Categorical(words),
+        "truth values and numbers": pd.Series([True, 0, 2.5, "west"], dtype=object).iloc[codes],
+    }
+    return codes, kinds, pd
+
+
+def test_columns_of_a_table_are_labels():
+    codes, kinds, _ = columns()
+    y = (codes + np.random.default_rng(31).integers(3, size=200)) % 4
+    x = np.random.default_rng(32).normal(size=200) + codes
+    for name, column in kinds.items():
+        for correction in est.CORRECTIONS:
+            expected = est.plug_in(codes, y, correction)
+            assert est.plug_in(column, y, correction) == pytest.approx(expected, abs=1e-12), name
+            assert est.plug_in(y, column, correction) == pytest.approx(expected, abs=1e-12), name
+        assert est.mixed(x, column) == pytest.approx(est.mixed(x, codes), abs=1e-12), name
+        assert est.with_error(est.plug_in, column, y) == pytest.approx(
+            est.with_error(est.plug_in, codes, y), abs=1e-12
+        ), name
+
+
+def test_a_table_of_several_columns_is_one_label_a_row():
+    codes, kinds, pd = columns()
+    table = pd.DataFrame({name: pd.Series(kinds[name]).to_numpy() for name in ("strings", "whole numbers")})
+    assert est.plug_in(table, codes) == pytest.approx(est.plug_in(codes, codes), abs=1e-12)
+    table["strings"] = table["strings"].to_numpy()[::-1]
+    both = np.column_stack([codes[::-1], codes])
+    assert est.plug_in(table, codes[::2].repeat(2)) == pytest.approx(
+        est.plug_in(both, codes[::2].repeat(2)), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize("kind", ["strings", "objects", "categories", "whole numbers", "intervals"])
+def test_a_missing_label_is_refused_by_name_and_row(kind):
+    codes, kinds, pd = columns()
+    gap = pd.Series(kinds[kind]).reset_index(drop=True)
+    gap[5] = None
+    with pytest.raises(
+        ValueError, match=r"^x has a missing label, .* in row 5; accepted: a label in every row"
+    ):
+        est.plug_in(gap, codes)
+    with pytest.raises(ValueError, match=r"^labels has a missing label"):
+        est.mixed(np.random.default_rng(0).normal(size=200), gap)
 
 
 def test_plug_in_of_as_many_labels_as_samples_needs_no_table():
@@ -356,6 +482,93 @@ def test_bounds_repeat_with_a_seed_and_leave_the_callers_state(bound):
     assert bound(x, y, steps=30, batch_size=32, seed=6) != first
 
 
+def test_mine_compares_with_pairs_that_are_all_wrong():
+    """At 23 bits: a true pair among the 32 wrong ones of each sample would hold the value below log₂ 33."""
+    x, y = est.correlated_gaussians(1000, 0.99999, 3, seed=0)
+    values = [est.mine(x, y, steps=200, seed=seed) for seed in (0, 1)]
+    assert min(values) > math.log2(33) + 0.06 > 5.1
+    assert max(values) < truth(0.99999, 3) / math.log(2)
+
+
+# Shuffled pairs --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("x", "y"), [("aabbc", "xxyyy"), ("aabbc", "xyxyx"), ("abcde", "xxyyz")])
+@pytest.mark.parametrize("correction", est.CORRECTIONS)
+def test_a_permutation_test_approaches_the_enumeration_of_all_orders(x, y, correction):
+    every = [est.plug_in(list(x), list(order), correction) for order in itertools.permutations(y)]
+    value = est.plug_in(list(x), list(y), correction)
+    exact = np.mean([other > value - 1e-9 for other in every])
+    found = est.permutation_test(
+        est.plug_in, list(x), list(y), permutations=3000, seed=3, correction=correction
+    )
+    assert found.value == value
+    assert found.p_value == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 3000) + 1e-3)
+    scatter = np.std(every) / math.sqrt(3000)
+    assert found.null_mean == pytest.approx(np.mean(every), abs=4 * scatter + 1e-12)
+    assert found.null_quantile(0) == pytest.approx(min(every), abs=1e-9)
+    assert found.null_quantile(1) == pytest.approx(max(every), abs=1e-9)
+
+
+def test_p_values_of_independent_pairs_are_uniform():
+    """With 19 shuffles and no ties each of 1/20 … 20/20 is equally likely; none is 0."""
+    rng = np.random.default_rng(33)
+    found = [
+        est.permutation_test(np.dot, *rng.normal(size=(2, 12)), permutations=19, seed=seed).p_value
+        for seed in range(2000)
+    ]
+    counts = np.bincount(np.round(20 * np.array(found)).astype(int), minlength=21)
+    assert counts[0] == 0
+    assert (
+        (counts[1:] - 100) ** 2 / 100
+    ).sum() < 43.8  # chi-squared with 19 degrees of freedom: one in a thousand
+
+
+@pytest.mark.parametrize("estimator", [est.ksg, est.plug_in])
+def test_a_permutation_test_keeps_its_level_and_has_power(estimator):
+    def data(rho, seed):
+        x, y = est.correlated_gaussians(60, rho, 1, seed)
+        return (x, y) if estimator is est.ksg else (est.discretize(x, 6)[:, 0], est.discretize(y, 6)[:, 0])
+
+    def rejections(rho):
+        tests = [est.permutation_test(estimator, *data(rho, s), permutations=19, seed=s) for s in range(60)]
+        return sum(test.p_value <= 0.05 for test in tests)
+
+    assert rejections(0.0) <= 9  # 3 expected; 10 or more once in a thousand
+    assert rejections(0.8) > 45
+
+
+def test_a_permutation_test_measures_the_bias_of_the_plug_in():
+    x, y = np.random.default_rng(34).integers(8, size=(2, 200))
+    found = est.permutation_test(est.plug_in, x, y, permutations=300, base=np.e)
+    assert found.null_mean == pytest.approx(49 / 400, rel=0.15)  # (8 − 1)²/2n
+    assert found.null_quantile(0.05) < found.null_mean < found.null_quantile(0.95)
+    np.testing.assert_array_equal(found.null, np.sort(found.null))
+    assert found.p_value == (1 + (found.null >= found.value).sum()) / 301
+    again = est.permutation_test(est.plug_in, x, y, permutations=300, base=np.e)
+    np.testing.assert_array_equal(again.null, found.null)
+    assert not np.array_equal(
+        est.permutation_test(est.plug_in, x, y, permutations=300, seed=1, base=np.e).null, found.null
+    )
+
+
+def test_a_tie_up_to_rounding_counts_against_the_claim():
+    """Every order of a constant gives the same value: p is 1, whatever the last digit of a sum."""
+    signs = iter([1.0] + [1.0 - 1e-12, 1.0 + 1e-12] * 10)
+    found = est.permutation_test(lambda x, y: next(signs), [1, 2, 3], [1, 2, 3], permutations=19)
+    assert found.p_value == 1.0
+
+
+def test_a_permutation_test_takes_the_columns_of_a_table():
+    codes, kinds, _ = columns()
+    for name, column in kinds.items():
+        found = est.permutation_test(est.plug_in, column, codes, permutations=19)
+        assert found.p_value == 0.05, name
+        np.testing.assert_allclose(
+            found.null, est.permutation_test(est.plug_in, codes, codes, permutations=19).null, atol=1e-12
+        )
+
+
 # Errors and the yardstick ----------------------------------------------------------------------------
 
 
@@ -445,11 +658,26 @@ def test_bad_samples_are_named(estimator, x, y, says):
         (lambda: est.mixed(good, ["a"] * 298 + ["b"] * 2), "labels has 2 samples of"),
         (lambda: est.plug_in(labels, labels[:-1]), "x has 300 samples and y has 299"),
         (lambda: est.plug_in([], []), "x is empty; accepted: at least one"),
-        (lambda: est.plug_in(missing, labels), "x has NaN entries"),
+        (lambda: est.plug_in(missing, labels), "x has a missing label, nan, in row 3"),
+        (lambda: est.plug_in([[1], [2, 3]], [1, 2]), "x is no array"),
         (
             lambda: est.plug_in(labels, labels, correction="jackknife"),
-            "correction is 'jackknife'; accepted: None, 'mill",
+            "correction is 'jackknife'; accepted: None, 'miller_madow', 'chao_shen'",
         ),
+        (lambda: est.permutation_test(est.ksg, good, good[:-1]), "x has 300 samples and y has 299"),
+        (lambda: est.permutation_test(est.ksg, good[:1], good[:1]), "x has 1 samples; accepted: more than 1"),
+        (lambda: est.permutation_test(est.ksg, good, 1.0), "x or y is a single number"),
+        (lambda: est.permutation_test(est.ksg, good, good, permutations=0), "permutations is 0; accepted"),
+        (lambda: est.permutation_test(est.ksg, good, good, seed=-1), "seed is -1; accepted"),
+        (
+            lambda: est.permutation_test(lambda x, y: math.nan, good, good),
+            "estimator returned nan; accepted: an estimator whose values are finite",
+        ),
+        (
+            lambda: est.permutation_test(est.ksg, good, good, permutations=2).null_quantile(95),
+            "level is 95; accepted: a number from 0 to 1",
+        ),
+        (lambda: est.plug_in([1, None, 2], labels[:3]), "x has a missing label, None, in row 1"),
         (lambda: est.plug_in(np.zeros((2, 2, 2)), labels), "x has shape (2, 2, 2)"),
         (lambda: est.binned(good, good, bins=0), "bins is 0; accepted: an integer >= 1"),
         (
@@ -490,7 +718,10 @@ def test_bad_options_are_named(call, says):
         (lambda: est.ksg(["a", "b"], [1, 2]), "x has entries of type"),
         (lambda: est.ksg(good, good, k=2.5), "k is 2.5; accepted: an integer >= 1"),
         (lambda: est.ksg(good, good, k=True), "k is True"),
-        (lambda: est.plug_in([object()] * 3, [1, 2, 3]), "x has entries of type object"),
+        (lambda: est.plug_in([object()] * 3, [1, 2, 3]), "x has entries of type object (object)"),
+        (lambda: est.plug_in([1, 2, 3], [{}, {1}, "a"]), "y has entries of type object (dict)"),
+        (lambda: est.permutation_test("ksg", good, good), "estimator is 'ksg'; accepted: a function"),
+        (lambda: est.permutation_test(est.ksg, good, good, permutations=9.0), "permutations is 9.0"),
         (lambda: est.ksg(good, good, base="2"), "base is '2'"),
     ],
 )

@@ -360,6 +360,66 @@ def test_sums_within_the_tolerance_are_accepted_as_they_are():
     assert info.mutual_information(np.full((2, 2), 0.25) + 2e-10) >= 0
 
 
+# Short floats ----------------------------------------------------------------------------------------
+
+
+def softmaxes(shape, dtype, scale):
+    """Return the same softmax as PyTorch and as NumPy compute it in a short float."""
+    torch = pytest.importorskip("torch")
+    logits = (np.random.default_rng(0).normal(size=shape) * scale).astype(dtype)
+    powers = np.exp(logits - logits.max())
+    return [torch.softmax(torch.from_numpy(logits).flatten(), 0).reshape(shape), powers / powers.sum()]
+
+
+@pytest.mark.parametrize("shape", [(2,), (100,), (50_000,), (26, 6), (300, 40), (3, 4, 5)])
+@pytest.mark.parametrize(("dtype", "error"), [(np.float32, 1e-5), (np.float16, 0.02)])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 8.0])
+def test_the_softmax_of_a_short_float_is_a_distribution(shape, dtype, error, scale):
+    for p in softmaxes(shape, dtype, scale):
+        exact = np.asarray(p, dtype=np.float64)
+        checked = info.check_distribution(p)
+        np.testing.assert_allclose(checked, exact / exact.sum(), rtol=1e-15)
+        assert checked.dtype == np.float64
+        assert info.entropy(p) == pytest.approx(scipy_entropy(exact.ravel(), base=2), abs=error)
+        assert info.total_correlation(p) >= 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [(3, 2), (20, 500), (2000, 30)])
+def test_the_softmax_of_a_short_float_is_a_channel(dtype, shape):
+    torch = pytest.importorskip("torch")
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    rows = torch.softmax(logits, 1).to(getattr(torch, dtype))
+    checked = info.check_channel(rows)
+    np.testing.assert_allclose(checked.sum(axis=1), 1, atol=1e-14)
+    np.testing.assert_allclose(checked, rows.detach().numpy(), rtol=5e-3)
+    uniform = np.full(len(rows), 1 / len(rows), dtype=dtype)
+    t = info.push_forward(uniform, rows)
+    assert t.sum() == pytest.approx(1, abs=1e-12)
+    assert 0 < info.mutual_information(t) < math.log2(len(rows))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n"),
+    [(np.float32, 2), (np.float32, 100), (np.float32, 1_000_000), (np.float16, 2), (np.float16, 100)],
+)
+@pytest.mark.parametrize("mass", [0.99, 1.01])
+def test_a_short_float_has_the_room_of_its_rounding_and_no_more(n, dtype, mass):
+    p = np.full(n, mass / n).astype(dtype)
+    with pytest.raises(ValueError, match=r"p sums to .*; accepted: 1 within [\d.e-]+ \(divide by the sum\)"):
+        info.entropy(p)
+    with pytest.raises(ValueError, match=r"channel has a row that sums to"):
+        info.check_channel(p[None])
+
+
+def test_doubles_keep_their_tolerance():
+    p = np.array([0.5, 0.5 + 2e-9])
+    with pytest.raises(ValueError, match="accepted: 1 within 1e-09"):
+        info.entropy(p)
+    with pytest.raises(TypeError, match=r"p is no array .*accepted: an array of real numbers"):
+        info.entropy([[1.0], [0.5, 0.5]])
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
