@@ -81,12 +81,15 @@ class Slider:
         What a screen reader says of each frame.
     title : str
         The accessible name of the slider.
+    start : int
+        The frame that is shown first.
     """
 
     frames: Sequence[bytes]
     labels: Sequence[str]
     alts: Sequence[str]
     title: str
+    start: int = 0
 
     def __repr__(self) -> str:
         return f"Slider({self.title!r}: {len(self.frames)} frames, {self.labels[0]} … {self.labels[-1]})"
@@ -94,7 +97,7 @@ class Slider:
     def _repr_html_(self) -> str:
         sources = [f"data:image/png;base64,{base64.b64encode(frame).decode()}" for frame in self.frames]
         pictures = "".join(
-            f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{"" if i == 0 else " hidden"}>'
+            f'<img src="{source}" alt="{html.escape(alt, quote=True)}"{"" if i == self.start else " hidden"}>'
             for i, (source, alt) in enumerate(zip(sources, self.alts, strict=True))
         )
         labels = html.escape(json.dumps(list(self.labels), ensure_ascii=False), quote=True)
@@ -107,9 +110,9 @@ class Slider:
         return (
             f'<figure class="t2v-slider" data-labels="{labels}">{pictures}'
             f"<label>{html.escape(self.title)} "
-            f'<input type="range" min="0" max="{len(self.frames) - 1}" value="0" step="1" autocomplete="off" '
-            f'aria-valuetext="{html.escape(self.labels[0], quote=True)}" oninput="{move}"></label> '
-            f"<output>{html.escape(self.labels[0])}</output></figure>"
+            f'<input type="range" min="0" max="{len(self.frames) - 1}" value="{self.start}" step="1" autocomplete="off" '
+            f'aria-valuetext="{html.escape(self.labels[self.start], quote=True)}" oninput="{move}"></label> '
+            f"<output>{html.escape(self.labels[self.start])}</output></figure>"
         )
 
 
@@ -120,6 +123,7 @@ def slider(
     title: str,
     label: Callable[[Any], str] = str,
     alt: Callable[[Any], str],
+    start: Any = None,
     dpi: int = 90,
 ) -> Slider:
     """Draw one figure for each value and put the pictures behind a slider.
@@ -136,6 +140,8 @@ def slider(
         ``label(value)``: the text beside the slider.
     alt : callable
         ``alt(value)``: what is to be seen in that frame, in words.
+    start : optional
+        The value at which the slider opens: the frame that says most. The first one by default.
     dpi : int
         Resolution of the frames; lower it for sliders with many frames.
 
@@ -147,11 +153,13 @@ def slider(
     Raises
     ------
     ValueError
-        If ``values`` is empty, a frame has no text alternative, or the figures differ in size (the page
+        If ``values`` is empty or does not hold ``start``, a frame has no text alternative, or the figures differ in size (the page
         would jump).
     """
     if len(values) == 0:
         raise ValueError("slider: values is empty; at least one frame is needed")
+    if start is not None and start not in values:
+        raise ValueError(f"slider: start is {start!r}; accepted: one of the values, {list(values)}")
     labels, alts = [label(v) for v in values], [alt(v) for v in values]
     for name, text in zip(labels, alts, strict=True):
         if not text.strip():
@@ -165,7 +173,7 @@ def slider(
             raise ValueError(
                 f"slider: the figure of {name!r} is {size} pixels, the first {sizes[0]}; draw all in one size"
             )
-    return Slider(frames, labels, alts, title)
+    return Slider(frames, labels, alts, title, 0 if start is None else list(values).index(start))
 
 
 def _render(figure: Figure, dpi: int) -> bytes:

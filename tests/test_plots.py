@@ -87,6 +87,20 @@ def test_slider_shows_one_frame_and_keeps_the_rest() -> None:
     assert 'value="0"' in text
 
 
+def test_slider_opens_where_it_is_told() -> None:
+    text = plots.slider(
+        draw, range(1, 4), title="h", label="h = {}".format, alt="A bar of {}".format, start=3
+    )
+    page = text._repr_html_()
+    images = re.findall(r"<img ([^>]*)>", page)
+    assert [" hidden" in f" {image}" for image in images] == [True, True, False]
+    assert 'value="2"' in page
+    assert 'aria-valuetext="h = 3"' in page
+    assert "<output>h = 3</output>" in page
+    with pytest.raises(ValueError, match=r"slider: start is 9; accepted: one of the values, \[1, 2, 3\]"):
+        plots.slider(draw, [1, 2, 3], title="h", alt=str, start=9)
+
+
 def test_slider_frames_are_the_figures_in_order() -> None:
     heights = []
     for frame in make().frames:
