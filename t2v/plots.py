@@ -153,8 +153,8 @@ def slider(
     Raises
     ------
     ValueError
-        If ``values`` is empty or does not hold ``start``, a frame has no text alternative, or the figures differ in size (the page
-        would jump).
+        If ``values`` is empty or does not hold ``start``, a frame has no text alternative, or the figures
+        differ in size (the page would jump).
     """
     if len(values) == 0:
         raise ValueError("slider: values is empty; at least one frame is needed")
