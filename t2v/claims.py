@@ -52,6 +52,13 @@ class Control:
     fooled_by: str
     where: str
 
+    def __post_init__(self) -> None:
+        for name, value in (("fooled_by", self.fooled_by), ("where", self.where)):
+            if not (isinstance(value, str) and value.strip()):
+                raise TypeError(
+                    f"{name} of a control is {value!r}; accepted: a sentence, and where it is run"
+                )
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -115,19 +122,33 @@ class Verdict:
         }
 
 
+def spans(text: str) -> list[tuple[str, str]]:
+    """Split a line of Markdown at its formulas and its code.
+
+    Parameters
+    ----------
+    text : str
+        Formulas stand between dollars, code between backticks.
+
+    Returns
+    -------
+    list of (kind, str)
+        The kind is ``"text"``, ``"math"`` or ``"code"``; what is between the marks comes without them.
+    """
+    kinds = {"$": "math", "`": "code"}
+    parts = re.split(r"(\$[^$\n]+\$|`[^`\n]+`)", text)
+    # what the pattern caught has the odd places
+    return [(kinds[p[0]], p[1:-1]) if i % 2 else ("text", p) for i, p in enumerate(parts) if p]
+
+
 def to_html(text: str) -> str:
     """Turn a line of Markdown into HTML: formulas between dollars and code between backticks."""
-    parts = re.split(r"(\$[^$\n]+\$|`[^`\n]+`)", text)
-    return "".join(_span(part) for part in parts)
-
-
-def _span(part: str) -> str:
-    inner = html.escape(part[1:-1])
-    if len(part) > 2 and part[0] == part[-1] == "$":
-        return f'<span class="math notranslate nohighlight">\\({inner}\\)</span>'
-    if len(part) > 2 and part[0] == part[-1] == "`":
-        return f"<code>{inner}</code>"
-    return html.escape(part)
+    frames = {
+        "text": "{}",
+        "math": r'<span class="math notranslate nohighlight">\({}\)</span>',
+        "code": "<code>{}</code>",
+    }
+    return "".join(frames[kind].format(html.escape(part)) for kind, part in spans(text))
 
 
 def find_ledger(start: Path | None = None) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +19,39 @@ from t2v import claims
 
 #: A verdict's box in a notebook has this id, and the ledger links to it.
 ANCHOR = "verdict-{id}"
+#: What became of the planted faults (scripts/mutants.py), beside the ledger's file.
+MUTANTS = Path("runs") / "mutants.csv"
+#: How a formula, a piece of code and plain text become nodes.
+NODES = {"math": nodes.math, "code": nodes.literal}
+
+
+def cells(notebook: Path) -> list[dict[str, Any]]:
+    """Return a notebook's cells; a file that has not changed is read once, however many claims ask."""
+    return _cells(notebook, notebook.stat().st_mtime_ns)
+
+
+@cache
+def _cells(notebook: Path, changed: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return found
 
 
 def evidence(notebook: Path) -> dict[str, str]:
     """Return claim id → the sentence of evidence in a notebook's committed outputs, if it can be linked to."""
     found: dict[str, str] = {}
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in cells(notebook):
         for output in cell.get("outputs", []):
-            data = {kind: "".join(value) for kind, value in output.get("data", {}).items() if "text/" in kind}
-            match = re.match(rf"(C\d\d): (?:{'|'.join(claims.VERDICTS)})\. (.*)", data.get("text/plain", ""))
-            if match and f'id="{ANCHOR.format(id=match[1])}"' in data.get("text/html", ""):
-                found[match[1]] = match[2]
+            data = output.get("data", {})
+            record = data.get(claims.MIME) or _from_text("".join(data.get("text/plain", "")))
+            if record and f'id="{ANCHOR.format(id=record["id"])}"' in "".join(data.get("text/html", "")):
+                found[record["id"]] = record["evidence"]
     return found
+
+
+def _from_text(text: str) -> dict[str, str]:
+    """Return the record in a verdict's text: what chapters kept before verdicts travelled as data."""
+    match = re.match(rf"(?P<id>C\d\d): (?:{'|'.join(claims.VERDICTS)})\. (?P<evidence>.*)", text)
+    return match.groupdict() if match else {}
 
 
 def lines(formula: str) -> str:
@@ -40,20 +63,14 @@ def lines(formula: str) -> str:
 
 def inline(text: str) -> list[nodes.Node]:
     """Return one line of plain text as nodes: formulas between dollars, code between backticks."""
-    result: list[nodes.Node] = []
-    for part in re.split(r"(\$[^$\n]+\$|`[^`\n]+`)", text):
-        if len(part) > 2 and part[0] == part[-1] == "$":
-            result.append(nodes.math(part, part[1:-1]))
-        elif len(part) > 2 and part[0] == part[-1] == "`":
-            result.append(nodes.literal(part, part[1:-1]))
-        else:
-            result.append(nodes.Text(part))
-    return result
+    return [
+        NODES[kind](part, part) if kind in NODES else nodes.Text(part) for kind, part in claims.spans(text)
+    ]
 
 
 def title(notebook: Path) -> str:
     """Return a chapter's first heading."""
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+    for cell in cells(notebook):
         match = re.search(r"^# (.+)$", "".join(cell["source"]), re.MULTILINE)
         if cell["cell_type"] == "markdown" and match:
             return match[1]
@@ -65,15 +82,25 @@ def badge(verdict: str) -> nodes.inline:
     return nodes.inline(text=verdict, classes=["t2v-badge", claims.CSS[verdict]])
 
 
+def faults(path: Path) -> dict[str, list[dict[str, str]]]:
+    """Return claim id → its planted faults, and what became of each."""
+    found: dict[str, list[dict[str, str]]] = {}
+    if path.is_file():
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["claim"], []).append(row)
+    return found
+
+
 class Ledger(SphinxDirective):
     """All claims: an overview, then one entry a claim under its chapter."""
 
     def run(self) -> list[nodes.Node]:
         """Build the page's nodes."""
         self.folder = folder = Path(self.env.doc2path(self.env.docname)).parent
-        path = folder / "claims.yml"
-        self.env.note_dependency(str(path))
-        ledger = list(claims.read(path).values())
+        for path in (folder / "claims.yml", folder / MUTANTS):
+            self.env.note_dependency(str(path))
+        ledger, self.faults = list(claims.read(folder / "claims.yml").values()), faults(folder / MUTANTS)
         result: list[nodes.Node] = [self.overview(ledger)]
         for chapter in dict.fromkeys(claim.chapter for claim in ledger):
             rows = [claim for claim in ledger if claim.chapter == chapter]
@@ -117,15 +144,8 @@ class Ledger(SphinxDirective):
         if claim.note:
             section += self.markdown(claim.note, "t2v-note")
         if found:
-            line = nodes.paragraph("", "Evidence: ", *inline(found), classes=["t2v-evidence"])
-            if self.env.app.builder.format == "html":
-                address = f"{claim.chapter}.html#{ANCHOR.format(id=claim.id)}"
-                line += [
-                    nodes.Text(" ("),
-                    nodes.reference("", "see it computed", refuri=address),
-                    nodes.Text(")"),
-                ]
-            section += line
+            section += self.computed(claim, found)
+        section += self.doubts(claim)
         facts = [f"In the paper: {claim.where}."]
         if written:
             facts.append(
@@ -135,6 +155,44 @@ class Ledger(SphinxDirective):
             facts.append("Tests: " + ", ".join(f"`{test}`" for test in claim.tests) + ".")
         section += self.markdown(" ".join(facts), "t2v-facts")
         return section
+
+    def computed(self, claim: claims.Claim, found: str) -> nodes.paragraph:
+        """Return the evidence, with a link to the cell that computed it."""
+        line = nodes.paragraph("", "Evidence: ", *inline(found), classes=["t2v-evidence"])
+        if self.env.app.builder.format == "html":
+            address = f"{claim.chapter}.html#{ANCHOR.format(id=claim.id)}"
+            link = nodes.reference("", "see it computed", refuri=address)
+            line += [nodes.Text(" ("), link, nodes.Text(")")]
+        return line
+
+    def doubts(self, claim: claims.Claim) -> list[nodes.Node]:
+        """Return what would fool the verdict, and the faults that were planted behind it."""
+        result: list[nodes.Node] = []
+        for control in claim.controls:
+            where = f"`{control.where}`" if "::" in control.where else f"*{control.where}*"
+            text = f"What would fool it: {control.fooled_by.strip().rstrip('.')}. Run in {where}."
+            result += self.markdown(text, "t2v-facts")
+        planted = self.faults.get(claim.id, [])
+        if planted:
+            killed = sum(row["outcome"] == "killed" for row in planted)
+            summary = f"Planted faults: its tests killed {killed} of {len(planted)}"
+            items = [f"{row['fault']} ({row['outcome']})" for row in planted]
+            result += self.folded(summary, nodes.bullet_list("", *map(self.item, items)))
+        return result
+
+    def item(self, text: str) -> nodes.list_item:
+        """Return one line of a list."""
+        return nodes.list_item("", nodes.paragraph("", "", *inline(text)))
+
+    def folded(self, summary: str, body: nodes.Element) -> list[nodes.Node]:
+        """Return a line that opens on demand in HTML, and stands above its body elsewhere."""
+        box = nodes.container("", classes=["t2v-facts"])
+        if self.env.app.builder.format != "html":
+            box += [nodes.paragraph(text=f"{summary}."), body]
+            return [box]
+        opening = f'<details class="t2v-faults"><summary>{summary}</summary>'
+        box += [nodes.raw("", opening, format="html"), body, nodes.raw("", "</details>", format="html")]
+        return [box]
 
     def markdown(self, text: str, *classes: str) -> list[nodes.Node]:
         """Parse a paragraph of the ledger as the pages are parsed."""
