@@ -366,6 +366,59 @@ def test_sweep_scores_every_seed_and_price():
         weights.sweep(lambda seed: nn.Linear(2, 2), train_set, test_set, [0.1], m=500)
 
 
+def test_a_price_is_a_share_of_the_rows_trained_on():
+    """β KL/m, with m the rows that a network sees and not those that it could have seen."""
+    x, y = blobs(120)
+    rows = torch.arange(30, 60)
+    nets = [weights.make_noisy(nn.Linear(2, 2), init_log_var=-4.0) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    options = {"steps": 40, "batch_size": 10, "seed": 5}
+    weights.train_many([nets[0]], x, y, [4.0], rows=rows[None], **options)
+    weights.train(nets[1], x[rows], y[rows], 4.0, **options)
+    assert all(torch.equal(a, b) for a, b in zip(*(n.parameters() for n in nets), strict=True))
+
+
+def seen_rows(seed: int, m: int, n: int) -> torch.Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))[:m]
+
+
+def test_a_sweep_trains_and_is_scored_on_its_own_m_rows():
+    """Labels are turned round outside the rows that a seed trains on: scored there, it would be wrong."""
+    (x, y), fresh = blobs(120), blobs(80, seed=9)
+    labels = torch.stack([1 - y, 1 - y])
+    for seed in range(2):
+        labels[seed, seen_rows(seed, 30, 120)] = y[seen_rows(seed, 30, 120)]
+
+    def build(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Linear(2, 2)
+
+    found = weights.sweep(build, (x, labels), fresh, [0.01, 0.02, 300.0], m=30, seeds=2, steps=200)
+    assert found.kl.shape == (2, 3)
+    assert found.train_error[:, :2].max() < 0.1
+    assert found.train_loss[:, :2].max() < 0.3
+    assert found.test_error[:, :2].max() < 0.1
+    assert found.train_loss[:, 2].min() > found.train_loss[:, :2].max() + 0.1
+    assert found.kl[:, 2].max() < found.kl[:, :2].min() - 2
+    turned = weights.sweep(build, (x, labels), (fresh[0], 1 - fresh[1]), [0.01], m=30, seeds=2, steps=200)
+    assert turned.test_error.min() > 0.9
+    assert turned.test_loss.min() > 1 > turned.train_loss.max()
+
+
+def test_errors_are_those_of_drawn_weights():
+    """One weight w ~ N(1, 4) decides by the sign of w·x: drawn weights err with probability Φ(−½), the mean never."""
+    net = weights.make_noisy(nn.Linear(1, 2, bias=False))
+    with torch.no_grad():
+        net.weight_mean.copy_(torch.tensor([[0.0], [1.0]]))
+        net.weight_log_var.copy_(torch.tensor([[-40.0], [math.log(4.0)]]))
+    x, y = torch.tensor([[2.0], [-1.0]]), torch.tensor([1, 0])
+    drawn = weights.evaluate(net, x, y, draws=2000)
+    assert drawn.error == pytest.approx(stats.norm.cdf(-0.5), abs=0.03)
+    loss = stats.norm(1, 2).expect(lambda w: (np.logaddexp(0, -2 * w) + np.logaddexp(0, -w)) / 2)
+    assert drawn.cross_entropy == pytest.approx(loss, rel=0.06)
+    assert weights.evaluate(net, x, y, draws=0).error == 0
+
+
 def test_a_convolution_trains_too():
     g = torch.Generator().manual_seed(0)
     y = torch.randint(2, (80,), generator=g)
