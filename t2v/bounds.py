@@ -7,10 +7,14 @@ rates.
 inequality and a union bound over the class H give, with probability at least 1 − δ and for every hypothesis
 at once, an error on new data within ε of the error on the m samples. :func:`pac` returns ε,
 :func:`sample_complexity` solves for m, :func:`violation_rate` draws many samples and counts how often some
-hypothesis escapes, :func:`violation_probability` is that number exactly for independent hypotheses. For
-infinite classes: :func:`vc_log_cover` (the paper's count of a network's cover), :func:`fixed_point` and
-:func:`covered` (what eq. 3 says once ε on both sides is the same number, and once the cover's radius is
-paid for).
+hypothesis escapes, :func:`violation_probability` is that number exactly for independent hypotheses.
+
+**Infinite classes**. What counts for a loss of 0 or 1 is in how many ways the class labels 2m points:
+:func:`vc` is the bound of Vapnik and Chervonenkis (1971), :func:`sauer` the most labellings that a class of
+a given VC dimension has, :func:`half_space` tells whether a half-space labels points in a given way. Covers
+serve real-valued losses: :func:`covered` is the bound with the cover's radius paid for.
+:func:`vc_log_cover` and :func:`fixed_point` are the paper's count of a network's cover and what its eq. 3
+says once ε on both sides is the same number: for 0/1 losses neither belongs to a theorem.
 
 **Compression bounds** (the paper's eq. 5). A learner that stores one binary
 label for each cell of a partition of a finite X chooses among 2^K hypotheses, K the number of cells. With
@@ -36,10 +40,10 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq, linprog, minimize_scalar
 from scipy.sparse import csr_array
 from scipy.special import gammaln, logsumexp, xlogy
-from scipy.stats import binom, poisson
+from scipy.stats import binom, binomtest, poisson
 
 from t2v import information as exact
 
@@ -142,6 +146,21 @@ class Violations:
     standard_error: float
     worst: Array
 
+    def interval(self, epsilon: float | None = None, level: float = 0.95) -> tuple[float, float]:
+        """Return the exact binomial (Clopper–Pearson) interval of the rate at which ``worst`` exceeds ε.
+
+        Parameters
+        ----------
+        epsilon : float, optional
+            Another margin than the one that was tested.
+        level : float
+            Probability with which the interval holds the true rate, in (0, 1).
+        """
+        margin = self.epsilon if epsilon is None else epsilon
+        broken = int((self.worst > margin + ROUNDING).sum())
+        found = binomtest(broken, len(self.worst)).proportion_ci(level, method="exact")
+        return float(found.low), float(found.high)
+
 
 def violation_rate(
     losses: ArrayLike,
@@ -190,14 +209,21 @@ def violation_rate(
     rng = np.random.default_rng(seed)
     worst = np.empty(trials)
     for start in range(0, trials, 256):  # in blocks: memory stays at 256 × hypotheses
-        counts = rng.multinomial(m, p / p.sum(), size=min(256, trials - start))
-        # A small sample leaves most points out: multiplying by its zeros would be most of the work.
-        drawn = csr_array(counts) if 4 * m < len(p) else counts
-        difference = loss @ p - drawn @ loss.T / m
+        difference = loss @ p - _drawn(rng, p / p.sum(), m, min(256, trials - start)) @ loss.T / m
         difference = difference if kind == "one_sided" else np.abs(difference)
-        worst[start : start + counts.shape[0]] = difference.max(1)
+        worst[start : start + len(difference)] = difference.max(1)
     rate = float((worst > margin + ROUNDING).mean())
     return Violations(margin, rate, math.sqrt(rate * (1 - rate) / trials), worst)
+
+
+def _drawn(rng: np.random.Generator, p: Array, m: int, trials: int) -> Any:
+    """Return how often each point is in each of ``trials`` samples, (trials, points)."""
+    if 4 * m >= len(p):
+        return rng.multinomial(m, p, size=trials)
+    # A small sample leaves most points out: drawing and multiplying their zeros would be most of the work.
+    points = rng.choice(len(p), size=trials * m, p=p)
+    starts = np.arange(0, trials * m + 1, m)
+    return csr_array((np.ones(trials * m), points, starts), shape=(trials, len(p)))
 
 
 def violation_probability(risks: ArrayLike, epsilon: float, m: int, kind: str = "one_sided") -> float:
@@ -228,7 +254,94 @@ def violation_probability(risks: ArrayLike, epsilon: float, m: int, kind: str = 
     return abs(float(np.expm1(np.log1p(-np.minimum(below, 1 - 1e-16)).sum())))
 
 
-# ---------------------------------------------------------------- covers of infinite classes
+# ---------------------------------------------------------------- infinite classes: labellings
+
+
+def sauer(dimension: int, n: int) -> float:
+    """Return log Σ_{i ≤ d} C(n, i) in nats: no class of VC dimension d labels n points in more ways.
+
+    The lemma of Sauer (1972) and Shelah, and of Vapnik and Chervonenkis (1971). From n ≤ d on the sum is 2^n.
+
+    Parameters
+    ----------
+    dimension : int
+        VC dimension d of the class, at least 0.
+    n : int
+        Number of points, at least 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its range or no integer; the message names it.
+    """
+    d, n = _count("sauer", "dimension", dimension, low=0), _count("sauer", "n", n)
+    if d >= n:
+        return n * math.log(2)
+    i = np.arange(d + 1)
+    return float(logsumexp(gammaln(n + 1) - gammaln(i + 1) - gammaln(n - i + 1)))
+
+
+@overload
+def vc(log_growth: float, delta: float, m: float, kind: str = ...) -> float: ...
+@overload
+def vc(log_growth: ArrayLike, delta: ArrayLike, m: ArrayLike, kind: str = ...) -> Array: ...
+def vc(log_growth: ArrayLike, delta: ArrayLike, m: ArrayLike, kind: str = "one_sided") -> Any:
+    """Return the margin of a class, infinite or not, from the number of ways in which it labels 2m points.
+
+    ``sqrt(8 (log Π(2m) + log(2/δ)) / m)`` for true − training error, log(4/δ) for the absolute difference:
+    2Π(2m)e^{−mε²/8} = δ, by symmetrisation with a second sample (Vapnik and Chervonenkis, 1971). For a
+    class that labels all 2m points in every way it is above sqrt(16 log 2) = 3.3, whatever m is.
+
+    Parameters
+    ----------
+    log_growth : float or array_like
+        log Π(2m), the natural logarithm of the largest number of labellings of **2m** points (of loss
+        patterns, if there are more than two classes); ``sauer(d, 2 * m)`` bounds it.
+    delta, m, kind
+        As in :func:`pac`; the loss is 0 or 1.
+
+    Returns
+    -------
+    float or ndarray
+        ε; above 1 it says nothing. Arrays are broadcast.
+    """
+    growth = _number("vc", "log_growth", log_growth, low=0)
+    delta, m = _delta("vc", delta), _number("vc", "m", m, low=1)
+    return _scalar(np.sqrt(8 * (growth + np.log(2 * _sides("vc", kind) / delta)) / m))
+
+
+def half_space(points: ArrayLike, labels: ArrayLike) -> tuple[Array, float] | None:
+    """Return (w, b) with w·x + b > 0 exactly at the points that are labelled true, or None if there is none.
+
+    A linear programme: the largest t with ±(w·x + b) ≥ t at all points, entries of w and b within ±1.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, dimension)
+        The points.
+    labels : array_like of bool, shape (n,)
+        On which side each has to lie.
+    """
+    x, y = np.asarray(points, float), np.asarray(labels)
+    if x.ndim != 2 or x.size == 0 or not np.isfinite(x).all():
+        raise ValueError(f"half_space: points has shape {x.shape}; accepted: finite numbers (n, dimension)")
+    if y.shape != (len(x),) or y.dtype != np.bool_:
+        raise ValueError(
+            f"half_space: labels has shape {y.shape} and type {y.dtype}; accepted: {len(x)} truth values"
+        )
+    centre, scale = x.mean(0), max(float(np.abs(x - x.mean(0)).max()), 1e-300)
+    signed = np.where(y, 1.0, -1.0)[:, None] * np.column_stack([(x - centre) / scale, np.ones(len(x))])
+    cost = np.zeros(x.shape[1] + 2)
+    cost[-1] = -1  # maximise t
+    rows = np.column_stack([-signed, np.ones(len(x))])
+    found = linprog(cost, A_ub=rows, b_ub=np.zeros(len(x)), bounds=[(-1, 1)] * len(cost))
+    if not found.success or found.x[-1] < 1e-7:
+        return None
+    w = found.x[:-2] / scale
+    return w, float(found.x[-2] - w @ centre)
+
+
+# ---------------------------------------------------------------- infinite classes: covers
 
 
 def vc_dimension(n_parameters: ArrayLike) -> Any:
@@ -248,6 +361,11 @@ def vc_log_cover(n_parameters: float, epsilon: float) -> float: ...
 def vc_log_cover(n_parameters: ArrayLike, epsilon: ArrayLike) -> Array: ...
 def vc_log_cover(n_parameters: ArrayLike, epsilon: ArrayLike) -> Any:
     """Return log|H_ε| = d log(1/ε) in nats, with d = |θ| log|θ| (the paper's count below eq. 3).
+
+    A count and not a theorem: covers of (1/ε)^d elements, d the VC dimension, exist in the mean distance
+    under a distribution (Haussler, 1995), which does not control the error on a sample. Two 0/1 losses that
+    differ by less than 1 at every point are one and the same: in the uniform distance a cover of radius
+    below 1 has as many elements as there are different losses.
 
     Parameters
     ----------
@@ -276,7 +394,9 @@ def fixed_point(dimension: float, delta: float, m: int, kind: str = "one_sided")
 
     The right side falls in ε and the left rises: there is one solution. It is below 1 as soon as 2m >
     log(1/δ), whatever d is, because a cover of radius 1 has one element: for d far above m this reading of
-    eq. 3 approaches 1 from below and never exceeds it. It also forgets the radius, see :func:`covered`.
+    eq. 3 approaches 1 from below and never exceeds it. It is the equation that the paper prints, and no
+    theorem: it forgets the radius (see :func:`covered`), and for 0/1 losses there is no such cover
+    (see :func:`vc_log_cover`).
 
     Parameters
     ----------
@@ -295,16 +415,20 @@ def fixed_point(dimension: float, delta: float, m: int, kind: str = "one_sided")
 
 
 def covered(dimension: float, delta: float, m: int, kind: str = "one_sided") -> tuple[float, float]:
-    """Return ``(epsilon, radius)``: the bound with the cover's radius paid for, at the radius that is best.
+    """Return ``(epsilon, radius)``: a bound for *real-valued* losses from a uniform cover, at the best radius.
 
-    If every hypothesis has a neighbour in the cover whose loss differs by at most r at every point, then
+    If every hypothesis has a neighbour in the cover whose loss differs by at most r at **every point**, then
     its training and its true error each differ by at most r from the neighbour's: ε = 2r + sqrt((d log(1/r)
-    + log(1/δ))/2m).
+    + log(1/δ))/2m). So it is a theorem for losses in [0, 1] with covers of (1/r)^d elements in the uniform
+    distance, as when d numbers in [0, 1] are fitted and no loss moves faster than they do.
+
+    It is **no bound for 0/1 losses** with d their VC dimension: losses that differ by less than 1 at every
+    point are then equal, and a cover of radius below 1 is the class itself. Use :func:`vc`.
 
     Parameters
     ----------
     dimension : float
-        d of the cover, log|H_r| = d log(1/r); above 0.
+        d of the uniform cover, log|H_r| = d log(1/r); above 0.
     delta, m, kind
         As in :func:`pac`.
     """
@@ -710,11 +834,11 @@ def _delta(where: str, value: ArrayLike) -> Array:
     return array
 
 
-def _count(where: str, name: str, value: Any) -> int:
+def _count(where: str, name: str, value: Any, *, low: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{where}: {name} is {value!r}; accepted: an integer")
-    if value < 1:
-        raise ValueError(f"{where}: {name} is {value}; accepted: an integer of at least 1")
+    if value < low:
+        raise ValueError(f"{where}: {name} is {value}; accepted: an integer of at least {low}")
     return int(value)
 
 

@@ -188,31 +188,31 @@ def _optimizer(
     raise ValueError(f"fit: unknown optimizer {name!r}; accepted: {', '.join(OPTIMIZERS)}")
 
 
-def _check_data(x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
+def _check_data(x_name: str, x: Tensor, y_name: str, y: Tensor, where: str = "fit") -> None:
     for name, value in ((x_name, x), (y_name, y)):
         if not isinstance(value, Tensor):
-            raise TypeError(f"fit: {name} is a {type(value).__name__}; accepted: a torch tensor")
+            raise TypeError(f"{where}: {name} is a {type(value).__name__}; accepted: a torch tensor")
     if y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
         raise ValueError(
-            f"fit: {y_name} has shape {tuple(y.shape)} and type {y.dtype}; "
+            f"{where}: {y_name} has shape {tuple(y.shape)} and type {y.dtype}; "
             "accepted: one integer label a sample"
         )
     if len(x) != len(y) or len(x) == 0:
         raise ValueError(
-            f"fit: {x_name} has {len(x)} samples and {y_name} {len(y)}; accepted: as many, at least 1"
+            f"{where}: {x_name} has {len(x)} samples and {y_name} {len(y)}; accepted: as many, at least 1"
         )
     if not bool(torch.isfinite(x).all()):
-        raise ValueError(f"fit: {x_name} has values that are not finite; accepted: finite inputs")
+        raise ValueError(f"{where}: {x_name} has values that are not finite; accepted: finite inputs")
 
 
 @torch.no_grad()
-def _check_classes(model: nn.Module, x: Tensor, y: Tensor) -> None:
+def _check_classes(model: nn.Module, x: Tensor, y: Tensor, where: str = "fit") -> None:
     logits = logits_of(model, x[:2])
     if logits.ndim != 2:
-        raise ValueError(f"fit: model(x) has shape {tuple(logits.shape)}; accepted: logits (n, classes)")
+        raise ValueError(f"{where}: model(x) has shape {tuple(logits.shape)}; accepted: logits (n, classes)")
     if int(y.min()) < 0 or int(y.max()) >= logits.shape[1]:
         raise ValueError(
-            f"fit: y runs from {int(y.min())} to {int(y.max())}; accepted: 0 … {logits.shape[1] - 1}, "
+            f"{where}: y runs from {int(y.min())} to {int(y.max())}; accepted: 0 … {logits.shape[1] - 1}, "
             "one label for each of the model's outputs"
         )
 
@@ -284,6 +284,87 @@ def convnet(width: int = 16, *, classes: int = 10, channels: int = 1, seed: int 
             nn.ReLU(),
             nn.Linear(8 * width, classes),
         )
+
+
+@torch.no_grad()
+def memorise(model: nn.Sequential, x: Tensor, y: Tensor, *, seed: int = 0) -> None:
+    """Write any labels of n samples into the last two linear layers of a net: a proof that it can hold them.
+
+    No training: what comes before those layers stays as it is, and gives features φ (n, d). A random
+    direction parts the samples in two halves; on each a function that is affine in φ takes the labels as
+    its values, f = v·φ on the one and f = v·φ + u·φ on the other. Four ReLU units compute it: with a gate g
+    that is positive on the second half, f = (v·φ)⁺ − (−v·φ)⁺ + (u·φ + Bg)⁺ − B g⁺ for B large. The logits
+    2kf − k² are largest at the k nearest to f. Only the ranks of the two halves' features enter, not the
+    labels: where it succeeds for one labelling it does for all, and the network shatters the n samples.
+
+    Parameters
+    ----------
+    model : nn.Sequential
+        Ends with linear, ReLU, linear, as :func:`convnet` and :func:`mlp` do; changed in place.
+    x, y : Tensor
+        Inputs ``(n, …)`` and integer labels ``(n,)``.
+    seed : int
+        Seeds the direction.
+
+    Raises
+    ------
+    ValueError
+        If the model does not end so or has fewer than four units there, if a half has more samples than its
+        features have dimensions (rank), or if the model's precision loses a label.
+    """
+    _check_data("x", x, "y", y, "memorise")
+    if len(x) < 2:
+        raise ValueError(f"memorise: x has {len(x)} samples; accepted: at least 2")
+    hidden, last = _two_linear_layers(model)
+    _check_classes(model, x, y, "memorise")
+    features = logits_of(model[:-3], x).double().cpu().numpy()
+    phi, labels = np.column_stack([features, np.ones(len(x))]), y.cpu().numpy()
+    gate = _gate(features, np.random.default_rng(seed))
+    second = phi @ gate > 0
+    v, other = (_interpolate(phi[half], labels[half]) for half in (~second, second))
+    u = other - v
+    big = 2 * float(np.max(np.abs(phi @ u) / np.abs(phi @ gate)))
+    k = np.arange(last.out_features)
+    rows, columns = np.zeros(hidden.weight.shape), np.zeros(last.weight.shape)
+    bias = np.zeros(len(rows))
+    units = np.array([v, -v, u + big * gate, gate])
+    rows[:4], bias[:4] = units[:, :-1], units[:, -1]
+    columns[:, :4] = 2 * k[:, None] * np.array([1, -1, 1, -big])
+    values = ((hidden.weight, rows), (hidden.bias, bias), (last.weight, columns), (last.bias, -(k**2)))
+    for parameter, value in values:
+        parameter.copy_(torch.from_numpy(value))
+    if accuracy(model, x, y) < 1:
+        raise ValueError(f"memorise: labels were lost in {last.weight.dtype}; try model.double()")
+
+
+def _two_linear_layers(model: nn.Sequential) -> tuple[nn.Linear, nn.Linear]:
+    match list(model)[-3:]:
+        case [nn.Linear() as hidden, nn.ReLU(), nn.Linear() as last] if hidden.out_features >= 4:
+            if hidden.bias is not None and last.bias is not None:
+                return hidden, last
+    raise ValueError(
+        f"memorise: model ends with {[type(layer).__name__ for layer in list(model)[-3:]]}; accepted: "
+        "Linear, ReLU, Linear with biases and at least four units between"
+    )
+
+
+def _gate(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return (w, −c): a random direction, and c in the widest gap among the middle sixth of the samples."""
+    w = rng.normal(size=features.shape[1])
+    ordered = np.sort(features @ w)
+    low, high = (5 * len(ordered)) // 12, (7 * len(ordered)) // 12 + 1
+    at = low + int(np.argmax(np.diff(ordered[low : high + 1])))
+    return np.append(w, -ordered[at : at + 2].mean())
+
+
+def _interpolate(phi: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return v with phi @ v = labels, for every labels if the rows are independent."""
+    if np.linalg.matrix_rank(phi) < len(phi):
+        raise ValueError(
+            f"memorise: x has {len(phi)} samples on one side whose features have rank "
+            f"{np.linalg.matrix_rank(phi)}; accepted: as many dimensions as samples"
+        )
+    return np.linalg.lstsq(phi, labels.astype(float), rcond=None)[0]
 
 
 @lru_cache(maxsize=1)

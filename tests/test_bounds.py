@@ -156,9 +156,67 @@ def test_small_samples_from_many_points_take_the_same_numbers() -> None:
     rng = np.random.default_rng(5)
     losses, p = rng.random((7, 60)), rng.dirichlet(np.ones(60))
     got = bounds.violation_rate(losses, p, 0.1, 10, trials=20, seed=3).worst
-    counts = np.random.default_rng(3).multinomial(10, p / p.sum(), size=20)
-    want = [max(row @ p - row @ c / 10 for row in losses) for c in counts]
+    drawn = np.random.default_rng(3).choice(60, size=(20, 10), p=p / p.sum())
+    want = [max(row @ p - row[sample].mean() for row in losses) for sample in drawn]
     np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+def enumerated(losses: np.ndarray, p: np.ndarray, epsilon: float, m: int) -> float:
+    """P(some hypothesis misses by more than ε, one-sided), summed over all len(p)**m samples."""
+    total = 0.0
+    for sample in itertools.product(range(len(p)), repeat=m):
+        worst = max(sum(row * p) - sum(row[list(sample)]) / m for row in losses)
+        total += math.prod(p[list(sample)]) * (worst > epsilon + 1e-12)
+    return total
+
+
+@pytest.mark.parametrize("points", [4, 40])
+def test_violation_rate_is_that_of_all_samples(points: int) -> None:
+    # C05, exact: every sample of a small class visited; 40 points (36 of them never drawn) take the other path.
+    losses = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1], [1, 0, 0, 0]], float)
+    p = np.array([0.1, 0.2, 0.3, 0.4])
+    losses, p = np.pad(losses, ((0, 0), (0, points - 4))), np.pad(p, (0, points - 4))
+    for delta in (0.5, 0.9):
+        epsilon = bounds.pac(math.log(4), delta, 6)
+        want = enumerated(losses[:, :4], p[:4], epsilon, 6)
+        assert 0 < want <= delta
+        got = bounds.violation_rate(losses, p, delta, 6, trials=20_000, seed=2)
+        assert got.epsilon == pytest.approx(epsilon)
+        low, high = got.interval(level=0.999)
+        assert low <= want <= high
+
+
+def test_the_margin_of_one_hypothesis_is_broken_by_a_class() -> None:
+    # C05's simulation can say no: thirty-two fair coins, the margin of one of them.
+    risks = [0.5] * 32
+    epsilon = bounds.pac(0, 0.1, 60)
+    assert bounds.violation_probability(risks[:1], epsilon, 60) <= 0.1
+    assert bounds.violation_probability(risks, epsilon, 60) > 0.3
+    assert bounds.violation_probability(risks, bounds.pac(math.log(32), 0.1, 60), 60) <= 0.1
+
+
+def test_choosing_after_the_data_breaks_the_margin_of_one() -> None:
+    # C05's control: the threshold that did best on the sample is no hypothesis that was fixed before it.
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 32, (4000, 50)), rng.integers(0, 2, (4000, 50))  # labels are coins: R = 1/2
+    errors = np.stack([((x >= t) != (y ^ side)).mean(1) for t in range(33) for side in (0, 1)])
+    assert (0.5 - errors[14] > bounds.pac(0, 0.05, 50)).mean() <= 0.05  # one that is named beforehand
+    gap = 0.5 - errors.min(0)
+    assert (gap > bounds.pac(0, 0.05, 50)).mean() > 0.1
+    assert (gap > bounds.pac(math.log(66), 0.05, 50)).mean() <= 0.05
+
+
+def test_interval_inverts_binomial_tails() -> None:
+    worst = np.r_[np.full(6, 0.9), np.zeros(1994)]
+    low, high = bounds.Violations(0.5, 0.003, 0.0, worst).interval()
+    # By its definition: at the ends the tail beyond what was seen has 2.5 %.
+    tail = [math.comb(2000, k) * high**k * (1 - high) ** (2000 - k) for k in range(7)]
+    assert sum(tail) == pytest.approx(0.025, rel=1e-6)
+    tail = [math.comb(2000, k) * low**k * (1 - low) ** (2000 - k) for k in range(6)]
+    assert 1 - sum(tail) == pytest.approx(0.025, rel=1e-6)
+    result = bounds.Violations(0.5, 0.003, 0.0, worst)
+    assert result.interval(0.95) == bounds.Violations(0.95, 0.0, 0.0, worst).interval()
+    assert result.interval(0.95)[0] == 0
 
 
 def test_violation_rate_of_the_constant_loss_is_zero() -> None:
@@ -167,7 +225,214 @@ def test_violation_rate_of_the_constant_loss_is_zero() -> None:
     np.testing.assert_allclose(result.worst, 0, atol=1e-12)
 
 
+# ---------------------------------------------------------------- infinite classes: labellings
+
+
+def rows_of(labelled: object) -> set[tuple[bool, ...]]:
+    return {tuple(bool(v) for v in row) for row in labelled}  # type: ignore[attr-defined]
+
+
+def thresholds(x: np.ndarray) -> set[tuple[bool, ...]]:
+    cuts = [x.min() - 1, *((np.sort(x)[1:] + np.sort(x)[:-1]) / 2), x.max() + 1]
+    return rows_of(x > c for c in cuts)
+
+
+def intervals(x: np.ndarray) -> set[tuple[bool, ...]]:
+    cuts = [x.min() - 1, *((np.sort(x)[1:] + np.sort(x)[:-1]) / 2), x.max() + 1]
+    return rows_of((x > a) & (x < b) for a in cuts for b in cuts)
+
+
+def rectangles(points: np.ndarray) -> set[tuple[bool, ...]]:
+    sides = [[(a, b) for a in column for b in column] for column in points.T]
+    found = [
+        (points >= [a, c]).all(1) & (points <= [b, d]).all(1) for (a, b), (c, d) in itertools.product(*sides)
+    ]
+    return rows_of([*found, np.zeros(len(points), bool)])
+
+
+def half_planes(points: np.ndarray) -> set[tuple[bool, ...]]:
+    """By hand: a separating line can be turned until it goes through two points, which then lie where one likes."""
+    found = [np.zeros(len(points), bool), np.ones(len(points), bool)]
+    for i, j in itertools.combinations(range(len(points)), 2):
+        (dx, dy), away = points[j] - points[i], points - points[i]
+        side = dx * away[:, 1] - dy * away[:, 0] > 0
+        for ends in itertools.product([False, True], repeat=2):
+            side[[i, j]] = ends
+            found += [side.copy(), ~side]
+    return rows_of(found)
+
+
+def shattered(rows: set[tuple[bool, ...]], n: int) -> list[tuple[int, ...]]:
+    """All subsets of the points that get every labelling, by looking at each."""
+    return [
+        subset
+        for size in range(n + 1)
+        for subset in itertools.combinations(range(n), size)
+        if len({tuple(row[i] for i in subset) for row in rows}) == 2**size
+    ]
+
+
+CLASSES = [(thresholds, 1, 1), (intervals, 1, 2), (half_planes, 2, 3), (rectangles, 2, 4)]
+
+
+@pytest.mark.parametrize(("label", "space", "dimension"), CLASSES)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6])
+def test_sauer_bounds_the_labellings_of_classes_that_are_enumerated(label, space, dimension, n) -> None:
+    # C06: growth function and VC dimension by brute force.
+    found, sizes = [], []
+    for seed in range(20):
+        points = np.random.default_rng(seed).normal(size=(n, space))
+        rows = label(points[:, 0] if space == 1 else points)
+        subsets = shattered(rows, n)
+        assert len(rows) <= len(subsets)  # Pajor's lemma, from which Sauer's follows
+        found.append(len(rows))
+        sizes.append(max(map(len, subsets)))
+    assert max(sizes) == min(n, dimension)
+    limit = math.exp(bounds.sauer(dimension, n))
+    assert max(found) <= limit + 1e-6
+    # Thresholds and intervals reach the bound, half-planes the n² − n + 2 of Cover (1965).
+    reached = {thresholds: n + 1, intervals: 1 + n * (n + 1) / 2, half_planes: n * n - n + 2}
+    if label in reached:
+        assert max(found) == min(found) == reached[label]
+    if space == 1 or n <= dimension:
+        assert max(found) == pytest.approx(limit)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 64))
+@FAST
+def test_sauer_holds_for_any_class(seed: int, n: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rows_of(rng.random((size, n)) < rng.random())
+    dimension = max(map(len, shattered(rows, n)))
+    assert math.log(len(rows)) <= bounds.sauer(dimension, n) + 1e-9
+    # The largest class of that dimension: all labellings with at most so many points true.
+    most = [row for row in itertools.product([0, 1], repeat=n) if sum(row) <= dimension]
+    assert bounds.sauer(dimension, n) == pytest.approx(math.log(len(most)))
+
+
+def test_sauer_of_many_points() -> None:
+    assert bounds.sauer(600, 600) == bounds.sauer(10**9, 600) == 600 * math.log(2)
+    assert bounds.sauer(599, 600) == pytest.approx(600 * math.log(2))
+    assert bounds.sauer(0, 10**6) == 0
+    assert bounds.sauer(2, 10**6) == pytest.approx(math.log(1 + 10**6 + 10**6 * (10**6 - 1) // 2))
+    for d in (1, 5, 40):  # the usual (en/d)^d
+        assert bounds.sauer(d, 1000) <= d * math.log(math.e * 1000 / d)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_half_space_finds_what_enumeration_finds(n: int) -> None:
+    for seed in range(4):
+        points = np.random.default_rng(seed).normal(size=(n, 2)) * [1, 1e-3] + [50, 0]
+        want = half_planes(points)
+        for labels in itertools.product([False, True], repeat=n):
+            found = bounds.half_space(points, np.array(labels))
+            assert (found is not None) == (labels in want)
+            if found is not None:
+                np.testing.assert_array_equal(points @ found[0] + found[1] > 0, labels)
+
+
+def test_half_space_of_ties_and_higher_dimensions() -> None:
+    assert bounds.half_space([[0.0], [1.0], [2.0]], np.array([True, False, True])) is None
+    assert bounds.half_space([[1.0], [1.0]], np.array([True, False])) is None
+    corners = np.vstack([np.zeros(4), np.eye(4)])  # d + 1 points in d dimensions are shattered
+    for labels in itertools.product([False, True], repeat=5):
+        assert bounds.half_space(corners, np.array(labels)) is not None
+
+
+@given(st.integers(0, 5000), deltas, st.integers(1, 10**5), kinds)
+@FAST
+def test_vc_makes_the_symmetrised_union_bound_equal_to_delta(
+    growth: int, delta: float, m: int, kind: str
+) -> None:
+    # C06, from the other end: 2Π(2m) exp(−mε²/8) = δ, twice that for both sides (Vapnik and Chervonenkis, 1971).
+    epsilon = bounds.vc(float(growth), delta, m, kind)
+    sides = {"one_sided": 1, "two_sided": 2}[kind]
+    assert math.log(2 * sides) + growth - m * epsilon**2 / 8 == pytest.approx(math.log(delta), abs=1e-6)
+    assert bounds.vc([growth, 2 * growth], delta, m, kind)[0] == epsilon
+
+
+def ghost_difference(losses: np.ndarray, m: int) -> dict[float, float]:
+    """Distribution of the largest (error on a second sample − error on the first), all samples visited."""
+    found: dict[float, float] = {}
+    for pair in itertools.product(range(losses.shape[1]), repeat=2 * m):
+        drawn = losses[:, list(pair)]
+        worst = round(float((drawn[:, m:].mean(1) - drawn[:, :m].mean(1)).max()), 9)
+        found[worst] = found.get(worst, 0) + losses.shape[1] ** (-2.0 * m)
+    return found
+
+
+@pytest.mark.parametrize("epsilon", [0.72, 0.8, 0.9])
+def test_symmetrisation_holds_on_all_samples(epsilon: float) -> None:
+    # Both steps of the proof on two points, four hypotheses, m = 4, where mε² ≥ 2.
+    losses, m = np.array(list(itertools.product([0.0, 1.0], repeat=2))), 4
+    two = ghost_difference(losses, m)
+    right = sum(mass for worst, mass in two.items() if worst > epsilon / 2)
+    left = enumerated(losses, np.full(2, 0.5), epsilon, m)
+    assert m * epsilon**2 >= 2
+    assert left <= 2 * right
+    growth = len({tuple(row) for row in losses[:, [0, 1] * m]})  # four patterns on any 2m points of two kinds
+    assert right <= growth * math.exp(-m * epsilon**2 / 8)
+
+
+@pytest.mark.parametrize("m", [4, 9])
+def test_swapping_pairs_obeys_the_exponent_of_vc(m: int) -> None:
+    # The worst pattern: wrong at one of each pair. P(mean of m coins ±1 > ε/2) ≤ exp(−mε²/8).
+    signs = np.array(list(itertools.product([-1, 1], repeat=m))).mean(1)
+    for epsilon in np.linspace(0.01, 2, 40):
+        assert (signs > epsilon / 2).mean() <= math.exp(-m * epsilon**2 / 8)
+
+
+def test_vc_is_vacuous_for_all_labellings_and_not_for_few() -> None:
+    # C06 and its control: the same code, 2m points labelled in every way or by intervals.
+    for m in (1, 300, 10**6):
+        assert bounds.vc(bounds.sauer(2 * m, 2 * m), 0.05, m) > math.sqrt(16 * math.log(2)) > 3
+    assert bounds.vc(bounds.sauer(2, 600), 0.05, 300) < 0.7
+    assert bounds.vc(bounds.sauer(2, 2 * 10**6), 0.05, 10**6) < 0.02
+    # And a class that is kept at a number of parameters escapes, once there are samples enough.
+    assert bounds.vc(bounds.sauer(70_000, 2 * 10**8), 0.05, 10**8) < 0.5
+    assert bounds.pac(bounds.log_float_class(70_000), 0.05, 10**8) < 0.2
+
+
+def test_intervals_keep_their_vc_margin() -> None:
+    # C06's control is a bound that holds and says something: coins for labels, 2,000 samples, all intervals.
+    rng = np.random.default_rng(1)
+    m, broken = 400, 0
+    epsilon = bounds.vc(bounds.sauer(2, 2 * m), 0.05, m)
+    assert epsilon < 0.6
+    for _ in range(300):
+        gain = np.r_[0, np.cumsum(rng.integers(0, 2, m) - 0.5)] / m
+        # Errors of interval (i, j] under coins: 1/2 − R̂ is what its ones gain and the others lose.
+        inside = np.triu(gain[None, :] - gain[:, None])
+        broken += (2 * inside - gain[-1]).max() > epsilon
+    assert broken <= 0.05 * 300
+
+
 # ---------------------------------------------------------------- covers
+
+
+def test_covered_holds_where_a_uniform_cover_exists() -> None:
+    # d cells, a number a in [0, 1] for each, loss |a − y|: a grid of step 2r has at most (1/r)^d elements.
+    rng = np.random.default_rng(0)
+    for d, m in ((2, 200), (5, 2000)):
+        epsilon, radius = bounds.covered(d, 0.1, m)
+        assert math.ceil(1 / (2 * radius)) <= 1 / radius  # the cover's size, one cell
+        assert epsilon < 1
+        p = rng.dirichlet(np.ones(2 * d)).reshape(d, 2)
+        off = p - rng.multinomial(m, p.ravel(), size=2000).reshape(2000, d, 2) / m
+        worst = off.max(2).sum(1)  # the loss is linear in a: the worst a is 0 or 1 in each cell
+        assert (worst > epsilon).mean() <= 0.1
+
+
+def test_a_uniform_cover_of_01_losses_is_the_class_itself() -> None:
+    # Why `covered` is no bound for them: at radius 0.99 nothing can stand for anything else.
+    rng = np.random.default_rng(0)
+    losses = (rng.random((60, 12)) < 0.3).astype(float)
+    for radius in (0.01, 0.99):
+        centres: list[np.ndarray] = []
+        for row in losses:
+            if all(np.abs(row - centre).max() > radius for centre in centres):
+                centres.append(row)
+        assert len(centres) == len({tuple(row) for row in losses}) > 40
 
 
 def test_vc_log_cover_by_hand() -> None:
@@ -483,6 +748,12 @@ def test_sample_plane_by_hand() -> None:
         (lambda: bounds.sample_complexity(1, 0, 0.1), "epsilon is 0"),
         (lambda: bounds.hoeffding(-0.1, 3), "epsilon is -0.1"),
         (lambda: bounds.fixed_point(0, 0.1, 3), "dimension is 0; accepted: a finite number above 0"),
+        (lambda: bounds.sauer(-1, 5), "sauer: dimension is -1; accepted: an integer of at least 0"),
+        (lambda: bounds.sauer(1, 0), "sauer: n is 0; accepted: an integer of at least 1"),
+        (lambda: bounds.vc(-1, 0.1, 10), "vc: log_growth is -1; accepted: a finite number of at least 0"),
+        (lambda: bounds.vc(1, 0.1, 10, "both"), "vc: kind is 'both'"),
+        (lambda: bounds.half_space([1.0, 2.0], np.array([True, False])), r"points has shape \(2,\)"),
+        (lambda: bounds.half_space([[1.0], [2.0]], [0, 1]), "labels has shape .* accepted: 2 truth values"),
         (lambda: bounds.covered(5, 0.1, 0), "m is 0; accepted: an integer of at least 1"),
         (lambda: bounds.log_float_class(0), "n_parameters is 0"),
         (lambda: bounds.violation_rate([[0, 1]], [0.5, 0.6], 0.1, 5), "p "),
@@ -519,6 +790,7 @@ def test_bad_input_is_named(call, message: str) -> None:
     [
         (lambda: bounds.pac("3", 0.1, 10), "log_class_size is '3'; accepted: a number"),
         (lambda: bounds.pac(1, None, 10), "delta is None"),
+        (lambda: bounds.sauer(2.0, 5), "dimension is 2.0; accepted: an integer"),
         (lambda: bounds.lookup_table([[0.5, 0.5]], 2.5), "m is 2.5; accepted: an integer"),
         (lambda: bounds.lookup_table([[0.5, 0.5]], True), "m is True; accepted: an integer"),
     ],

@@ -240,23 +240,72 @@ def test_a_small_net_learns_the_digits() -> None:
     assert history.loss[-1] < 0.2 < history.loss[0]
 
 
-def test_a_small_net_fits_shuffled_labels() -> None:
+def by_heart(seed: int, width: int = 16, fraction: float = 1.0) -> training.History:
+    d = training.mnist(train=100, test=1000, standardize=True, seed=seed)
+    y, y_test = (training.shuffled(y, fraction=fraction, seed=seed + k) for k, y in ((0, d.y), (9, d.y_test)))
+    test = {"x_test": d.x_test, "y_test": y_test, "every": 60}
+    net = training.convnet(width, seed=seed)
+    return training.fit(net, d.x, y, epochs=60, lr=2e-3, batch_size=25, seed=seed, **test)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_small_net_fits_shuffled_labels(seed: int) -> None:
     # C07, small: by heart, and at chance on what it has not seen.
-    d = training.mnist(train=100, test=1000, standardize=True)
-    y, y_test = training.shuffled(d.y, seed=0), training.shuffled(d.y_test, seed=1)
-    history = training.fit(
-        training.convnet(16),
-        d.x,
-        y,
-        epochs=60,
-        every=60,
-        lr=2e-3,
-        batch_size=25,
-        x_test=d.x_test,
-        y_test=y_test,
-    )
+    history = by_heart(seed)
     assert history.train_accuracy[-1] > 0.97
     assert abs(history.test_accuracy[-1] - 0.1) < 5 * (0.09 / 1000) ** 0.5
+
+
+def test_the_same_net_generalises_on_true_labels() -> None:
+    # C07's control: same net, same 100 images, the labels as they are.
+    history = by_heart(0, fraction=0.0)
+    assert history.train_accuracy[-1] > 0.97
+    assert history.test_accuracy[-1] > 0.7
+
+
+def test_a_net_of_few_weights_does_not_fit_shuffled_labels() -> None:
+    # C07's control: that training ends near 1 is no matter of course.
+    assert by_heart(0, width=1).train_accuracy[-1] < 0.7
+
+
+def test_memorise_shatters_eight_samples() -> None:
+    # C06: all 2^8 labellings, one after the other, by a net of 32 features and eight units.
+    x = training.mnist(train=8, test=1, standardize=True).x
+    for k in range(2**8):
+        net = training.convnet(1, classes=2)
+        y = torch.tensor([k >> i & 1 for i in range(8)])
+        training.memorise(net, x, y)
+        assert torch.equal(net(x).argmax(1), y)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_memorise_holds_any_labels_of_600_digits(seed: int) -> None:
+    # C06: twice the 300 samples of chapter 2, labels from a die; the convolutions stay as they were drawn.
+    x = training.mnist(train=600, test=1, standardize=True, seed=seed).x
+    y = torch.from_numpy(np.random.default_rng(seed).integers(0, 10, 600))
+    net, start = training.convnet(16, seed=seed), training.convnet(16, seed=seed)
+    assert training.accuracy(net, x, y) < 0.3
+    training.memorise(net, x, y, seed=seed)
+    assert training.accuracy(net, x, y) == 1
+    assert torch.equal(net[0].weight, start[0].weight)
+    assert torch.equal(net[3].weight, start[3].weight)
+
+
+def test_memorise_says_where_it_ends() -> None:
+    x = torch.randn(12, 5, generator=torch.Generator().manual_seed(0))
+    y = torch.arange(12) % 3
+    training.memorise(training.mlp((5, 4, 3)), x[:10], y[:10])
+    # 5 features and a constant are independent for 6 samples a half, and for no more.
+    with pytest.raises(ValueError, match="accepted: as many dimensions as samples"):
+        training.memorise(training.mlp((5, 4, 3)), torch.randn(20, 5), torch.arange(20) % 3)
+    with pytest.raises(ValueError, match="at least four units"):
+        training.memorise(training.mlp((5, 3, 3)), x, y)
+    with pytest.raises(ValueError, match="Linear, ReLU, Linear"):
+        training.memorise(training.mlp((5, 4, 3), activation=nn.Tanh), x, y)
+    with pytest.raises(ValueError, match="memorise: y runs from 0 to 2; accepted: 0 … 1"):
+        training.memorise(training.mlp((5, 4, 2)), x, y)
+    with pytest.raises(ValueError, match="memorise: x has 1 samples; accepted: at least 2"):
+        training.memorise(training.mlp((5, 4, 3)), x[:1], y[:1])
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
