@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy import stats
 from torch import nn
 
 from t2v import clutter, variational
@@ -18,12 +20,33 @@ def test_shapes_ranges_and_repeatability():
     assert set(a.nuisance) == set(range(6))
 
 
-def test_backgrounds_come_from_disjoint_regions():
-    for name in clutter.SEEN + clutter.UNSEEN:
-        width = clutter.photograph(name).shape[1]
-        assert int(0.6 * width) <= int(0.65 * width)
-        assert width - int(0.65 * width) > 28
+def top_row(data):
+    """The uppermost pixels: no stroke reaches them, so they are the background's."""
+    return np.rint(data.images[:, 0, :] * 299).astype(int)
+
+
+def test_no_column_of_a_photograph_is_in_training_and_in_test(monkeypatch):
+    """In a picture whose pixels are the numbers of their columns every image says where it was cut from."""
+    numbered = np.tile(np.arange(300, dtype=np.float32) / 299, (192, 1))
+    monkeypatch.setattr(clutter, "photograph", lambda name: numbered)
+    for kind in ("seen", "unseen"):
+        options = {"n": 400, "size": 28, "strength": 1.0, "clutter": kind}
+        train, test = (top_row(clutter.digits(part, **options)) for part in ("train", "test"))
+        assert train.max() < test.min()
+        assert set(train.ravel()) == set(range(180))  # and all of the left 60% …
+        assert set(test.ravel()) == set(range(195, 300))  # … and of the right 35% is used
+    panel = top_row(clutter.panel(n=2, size=28, strength=1.0))
+    assert panel.min() >= 195
     assert not set(clutter.SEEN) & set(clutter.UNSEEN)
+
+
+def test_the_background_of_a_digit_is_drawn_without_looking_at_the_digit():
+    for part, n in (("train", 3500), ("test", 1500)):
+        data = clutter.digits(part, n=n, seed=1)
+        table = np.zeros((10, 6))
+        np.add.at(table, (data.digits, data.nuisance), 1)
+        assert stats.chi2_contingency(table).pvalue > 1e-4
+        assert stats.chisquare(table.sum(0)).pvalue > 1e-4
 
 
 def test_training_and_test_handwriting_are_disjoint():
@@ -69,6 +92,102 @@ def test_panel_probe_reads_the_background_from_the_pixels_and_nothing_from_the_s
     p = clutter.panel(n=60)
     assert clutter.read_panel(p.flat, p.nuisance) > 2.5
     assert abs(clutter.read_panel(np.repeat(p.flat[::12], 12, axis=0), p.nuisance)) < 0.2
+
+
+def test_a_probe_is_scored_on_digits_that_it_was_not_fitted_on():
+    """Codes that give the background away in the first half of the digits only: nothing of it carries over."""
+    names = np.tile(np.arange(12), 60)
+    codes = np.eye(12, dtype=np.float32)[names]
+    assert clutter.read_panel(codes, names) == pytest.approx(np.log2(12), abs=0.1)
+    codes[len(codes) // 2 :] = 0
+    assert clutter.read_panel(codes, names) < 0.1
+
+
+def test_layers_are_read_with_or_without_their_noise_first_the_background_then_the_digit():
+    panel = clutter.panel(n=60)
+    torch.manual_seed(0)
+    model = nn.Sequential(variational.InformationDropout(196, 16))
+    with torch.no_grad():
+        clean = nn.functional.softplus(model[0].signal(torch.from_numpy(panel.flat))).numpy()
+    [found] = clutter.read_layers(model, [model[0]], panel, noise=False)
+    by_hand = [clutter.read_panel(clean, target, steps=150) for target in (panel.nuisance, panel.digits)]
+    assert found == pytest.approx(by_hand, abs=0.02)
+    [noisy] = clutter.read_layers(model, [model[0]], panel)
+    assert noisy[0] < found[0] - 0.5
+
+
+# ------------------------------------------------------------------ what a sweep measures
+
+
+@pytest.fixture(scope="module")
+def swept():
+    data = clutter.experiment(n=1000, n_test=300, n_panel=60)
+
+    def build():
+        body = nn.Sequential(nn.Linear(196, 64), nn.ReLU())
+        return nn.Sequential(variational.GaussianEncoder(body, 64, 4), nn.Linear(4, 10))
+
+    rows, models = clutter.sweep(build, (0.0, 0.3), (5,), data, epochs=8)
+    return data, rows, models
+
+
+def accuracy(model, part):
+    with torch.no_grad():
+        return (model.eval()(torch.from_numpy(part.flat)).argmax(1).numpy() == part.digits).mean()
+
+
+def test_a_row_says_what_was_measured_and_on_which_pictures(swept):
+    data, rows, models = swept
+    for row in rows:
+        model = models[row.beta, row.seed]
+        with torch.no_grad():
+            mean, log_var = model[0].distribution(torch.from_numpy(data.unseen.flat))
+            noise = torch.randn(64, *mean.shape, generator=torch.Generator().manual_seed(0))
+            chances = model[1](mean + (log_var / 2).exp() * noise).log_softmax(-1)
+        cross = -chances[:, np.arange(300), data.unseen.digits].mean().item() / np.log(2)
+        kl = 0.5 * (log_var.exp() + mean**2 - 1 - log_var).sum(1).mean().item() / np.log(2)
+        for got, part in ((row.train, data.train), (row.test, data.test), (row.unseen, data.unseen)):
+            assert got == pytest.approx(accuracy(model, part), abs=1e-6)
+        assert len({row.train, row.test, row.unseen}) == 3  # so that none stands for another
+        assert row.i_tx == pytest.approx(kl, rel=1e-4)
+        h_y = stats.entropy(np.bincount(data.unseen.digits), base=2)
+        assert row.i_ty == pytest.approx(h_y - cross, abs=0.1)
+    assert rows[0].i_tx > 3 * rows[1].i_tx
+
+
+def exact_background_bits(model, panel, draws=4):
+    """I(T;N) for X uniform on the panel: the densities p(t|x) are known, and p(t|n) and p(t) are their means."""
+    with torch.no_grad():
+        mean, log_var = (a.double() for a in model[0].distribution(torch.from_numpy(panel.flat)))
+    same = torch.from_numpy(panel.nuisance[:, None] == panel.nuisance)
+    total, generator = 0.0, torch.Generator().manual_seed(0)
+    for _ in range(draws):
+        t = mean + (log_var / 2).exp() * torch.randn(mean.shape, generator=generator, dtype=mean.dtype)
+        log_p = -0.5 * ((t[:, None] - mean).square() / log_var.exp() + log_var).sum(2)
+        given = log_p.masked_fill(~same, -torch.inf).logsumexp(1) - np.log(len(same) / 12)
+        total += (given - log_p.logsumexp(1) + np.log(len(same))).mean().item()
+    return total / draws / np.log(2)
+
+
+def test_the_probe_stays_below_the_exact_information_and_both_fall_with_the_price(swept):
+    """C14: a probe gives a lower bound, so a fall of what it reads could be the probe's; the exact value falls, too."""
+    data, rows, models = swept
+    exact = [exact_background_bits(models[row.beta, row.seed], data.panel) for row in rows]
+    assert all(row.i_tn < value + 0.1 for row, value in zip(rows, exact, strict=True))
+    assert exact[1] < exact[0] / 2
+    assert rows[1].i_tn < rows[0].i_tn - 0.3
+
+
+def test_noise_alone_takes_the_digit_with_the_background():
+    """C12: an untrained stack with its noise on loses the background as well, and all that it knew of the digit."""
+    torch.manual_seed(0)
+    widths = ((196, 32), (32, 32), (32, 32))
+    model = nn.Sequential(*(variational.InformationDropout(a, b) for a, b in widths))
+    panel = clutter.panel(n=200)
+    ends = [model[0], model[2]]
+    still, noisy = (clutter.read_layers(model, ends, panel, noise=on, steps=100) for on in (False, True))
+    assert min(n for n, _ in still) > 1
+    assert max(noisy[1]) < 0.15
 
 
 def test_sweep_rates_fall_as_beta_grows():

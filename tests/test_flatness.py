@@ -36,6 +36,47 @@ def test_descent_stops_at_the_levels_and_leaves_the_model():
     assert again.steps == run.steps
 
 
+def test_a_snapshot_is_the_network_after_as_many_plain_steps_as_it_says():
+    """The same descent by hand, to either level: no momentum, and an early snapshot does not go on learning."""
+    x, y = data()
+    run = flatness.descend(
+        training.mlp([4, 8, 3], seed=0), x, y, batch_size=10, lr=0.2, levels=[0.2, 0.6], seed=4
+    )
+    net, order, done, before = training.mlp([4, 8, 3], seed=0), torch.Generator().manual_seed(4), 0, None
+    wanted = {steps: level for level, steps in run.steps.items()}
+    while done < max(wanted):
+        for index in torch.randperm(60, generator=order).split(10):
+            weights = list(net.parameters())
+            grads = torch.autograd.grad(nn.functional.cross_entropy(net(x[index]), y[index]), weights)
+            with torch.no_grad():
+                for w, g in zip(weights, grads, strict=True):
+                    w -= 0.2 * g
+            done += 1
+        now = nn.functional.cross_entropy(net(x), y).item()
+        if done in wanted:  # first below the level, on all training samples, at the end of this pass
+            level = wanted[done]
+            assert now <= level < before
+            for a, b in zip(net.parameters(), run.snapshots[level].parameters(), strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+        before = now
+
+
+def test_rescaling_leaves_the_fisher_form_of_the_weights_themselves():
+    """tr F depends on how a ReLU network spreads its scale over the layers; wᵀFw does not."""
+    x, _ = data(20)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).double()
+
+    def form(net: nn.Module) -> float:
+        w = torch.cat([p.detach().flatten() for p in net.parameters()])
+        return (w @ fisher.full(net, x.double()) @ w).item()
+
+    for factor in (0.1, 10.0):
+        other = flatness.rescale(model, factor)
+        assert form(other) == pytest.approx(form(model), rel=1e-8)
+        assert fisher.trace(other, x.double()) > 2 * fisher.trace(model, x.double())
+
+
 def test_the_error_is_the_share_of_wrong_answers() -> None:
     sign = nn.Linear(1, 2, bias=False)
     sign.weight.data = torch.tensor([[-1.0], [1.0]])

@@ -213,10 +213,78 @@ def test_trajectory_names_its_estimator_and_its_place():
     assert not np.isnan(recording.test).any()
 
 
-def test_compression_is_the_fall_after_the_peak():
-    path = [1.0, 3.0, 2.5, 0.5]
+@pytest.mark.parametrize(
+    ("path", "fall"),
+    [
+        ([1.0, 3.0, 2.5, 0.5], 2.5),
+        ([2.0, 3.0, 0.2, 1.0], 2.0),
+        ([0.1, 2.0, 1.5, 2.0], 0.0),
+        ([4.0, 1.0], 3.0),
+    ],
+)
+def test_compression_is_the_fall_after_the_peak(path, fall):
     records = [plane.Record(e, 1, 0, v, 0.0, "binned(30)") for e, v in enumerate(path)]
-    assert plane.compression(records) == pytest.approx(np.array([[2.5]]))
+    assert plane.compression(records) == pytest.approx(np.array([[fall]]))
+
+
+def test_every_layer_and_member_falls_from_its_own_peak():
+    paths = {(0, 1): [3.0, 2.0], (0, 2): [1.0, 1.0], (1, 1): [0.0, 5.0], (1, 2): [4.0, 0.0]}
+    records = [
+        plane.Record(e, k, i, v, 0.0, "binned(30)") for (i, k), p in paths.items() for e, v in enumerate(p)
+    ]
+    assert plane.compression(records[::-1]).tolist() == [[1.0, 0.0], [0.0, 4.0]]
+
+
+def test_bins_of_an_unbounded_unit_cover_its_whole_run_or_each_epoch():
+    """A layer whose outputs grow tenfold: fixed bins see it enter new cells, moving bins see nothing change."""
+    t, y = np.random.default_rng(2).uniform(0, 1, (300, 2)), np.arange(300) % 2
+    t[:2] = [[0, 0], [1, 1]]
+    run = {0: [t, t[:, :1]], 5: [10 * t, t[:, :1]]}
+    fixed = plane.trajectory(run, y, bins=8, layers=[1])
+    moving = plane.trajectory(run, y, bins=8, layers=[1], limits="each")
+    for records, spans in ((fixed, (10, 10)), (moving, (1, 10))):
+        for record, scale, high in zip(records, (1, 10), spans, strict=True):
+            expected = brute_force(scale * t, y.tolist(), 8, 0, high)
+            assert (record.i_xt, record.i_ty) == pytest.approx(expected, abs=1e-9)
+    assert fixed[1].i_xt - fixed[0].i_xt > 2
+    assert moving[1].i_xt == pytest.approx(moving[0].i_xt)
+
+
+def test_noise_gives_a_lower_and_an_upper_record():
+    t, y = np.tanh(np.random.default_rng(3).normal(size=(120, 2))), np.arange(120) % 2
+    low, high = plane.trajectory({0: [t]}, y, estimator="kde", noise_var=0.05)
+    bounds = naive_kde(t, y, 0.05)
+    assert (low.estimator, low.i_xt) == ("kde_lower(0.05)", pytest.approx(bounds[0]))
+    assert (high.estimator, high.i_xt) == ("kde_upper(0.05)", pytest.approx(bounds[2]))
+    assert high.i_ty == pytest.approx(bounds[2] - bounds[3])
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(None, 1), (100, 3)])
+def test_record_takes_plain_steps_on_the_training_rows_alone(batch, steps):
+    """Full batch: one step an epoch. The same descent by hand: no momentum, no rows of the test set."""
+    x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] > 0).long()
+    rows = np.arange(0, 500, 2)
+    net = plane.Ensemble((4, 3, 1), seed=3)
+    w = [p[0].detach().clone().requires_grad_() for p in (*net.weights, *net.biases)]
+    run = plane.record(
+        net, x, y, epochs=[0, 2], train=rows, batch_size=batch, lr=0.3, optimizer="sgd", seed=7
+    )
+    order = torch.Generator().manual_seed(7)
+    for _ in range(2):
+        left = torch.from_numpy(rows)[torch.randperm(250, generator=order)]
+        for part in range(steps):
+            index = left[part * 100 :][:100] if batch else left
+            logit = (torch.tanh(x[index] @ w[0] + w[2]) @ w[1] + w[3])[:, 0]
+            loss = torch.nn.functional.softplus((1 - 2 * y[index]) * logit).mean()
+            grads = torch.autograd.grad(loss, w)
+            w = [(a - 0.3 * g).detach().requires_grad_() for a, g in zip(w, grads, strict=True)]
+    with torch.no_grad():
+        hidden = torch.tanh(x @ w[0] + w[2])
+        right = ((hidden @ w[1] + w[3])[:, 0] > 0) == (y == 1)
+    np.testing.assert_allclose(run.activations[-1][0][0], hidden, atol=1e-5)
+    assert run.train[-1, 0] == pytest.approx(right[rows].double().mean().item())
+    assert run.test[-1, 0] == pytest.approx(right[rows + 1].double().mean().item())
 
 
 def test_draw_planes_puts_every_layer_where_it_is():

@@ -191,6 +191,16 @@ def test_measure_bounds_a_known_channel():
     assert got.accuracy == 1.0
 
 
+def test_measure_reports_the_least_rate_of_several_layers():
+    """I(T_k;X) is below every layer's rate: neither their sum nor the largest is the bound that is reported."""
+    y = torch.arange(2000) % 2
+    model = nn.Sequential(Fixed(0.05), Fixed(1.0), Fixed(0.05), nn.Linear(1, 2))
+    got = v.measure(model, (2.0 * y - 1)[:, None], y, draws=2)
+    assert got.i_tx_upper == pytest.approx(
+        0.5 / math.log(2), abs=0.02
+    )  # of the middle layer: KL(N(±1, 1) ‖ N(0, 1))
+
+
 def test_measure_without_a_bounding_layer_says_infinity():
     model = nn.Sequential(v.InformationDropout(3, 4, activation="relu"), nn.Linear(4, 2))
     assert v.measure(model, torch.randn(10, 3), torch.arange(10) % 2).i_tx_upper == math.inf
@@ -205,6 +215,16 @@ def test_nuisance_information_reads_what_is_there_and_nothing_else():
     assert seen == pytest.approx(2.0, abs=0.06)
     free = rng.integers(4, size=4000)
     assert abs(v.nuisance_information(t[half[0]], free[half[0]], t[half[1]], free[half[1]])) < 0.02
+
+
+def test_nuisance_information_finds_nothing_in_shuffled_labels_and_says_so_of_its_test_part():
+    """A flexible probe learns shuffled labels by heart: only data that it was not fitted on tell."""
+    rng = np.random.default_rng(0)
+    t, n = rng.normal(size=(600, 16)), rng.integers(12, size=1200)
+    fresh = rng.normal(size=(600, 16))
+    assert abs(v.nuisance_information(t, n[:600], fresh, n[600:], hidden=256)) < 0.15
+    told = np.eye(12)[n[:600]]
+    assert v.nuisance_information(told, n[:600], np.zeros((600, 12)), n[600:]) < 0.1
 
 
 def test_nuisance_information_stays_below_the_exact_value():

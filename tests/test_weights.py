@@ -118,6 +118,21 @@ def test_bayesian_linear_regression_is_exact(k, m, seed, prior_var, sigma):
     assert at_zero + 0.5 * spread.trace().item() / prior_var == pytest.approx(data_side, abs=1e-8)
 
 
+def test_another_unit_of_length_moves_log_f_and_not_the_information():
+    """C27: measure x in centimetres, and log|F| rises by 2k log 100 while I(D;W) stays: no such bound can hold."""
+    k, m, prior_var, sigma = 4, 30, 0.5, 0.7
+    x, information_dw, log_f = normal(m, k), [], []
+    for unit in (1.0, 100.0):
+        fisher = (unit * x).T @ (unit * x) / (m * sigma**2)
+        lam = prior_var / unit**2  # the weights shrink as the inputs grow
+        posterior = weights.laplace_covariance(fisher, m, damping=1 / lam)
+        information_dw.append(0.5 * (k * math.log(lam) - torch.logdet(posterior)).item())
+        log_f.append(torch.logdet(fisher).item())
+    by_data = torch.eye(m, dtype=torch.float64) + prior_var / sigma**2 * x @ x.T
+    assert information_dw == pytest.approx([0.5 * torch.logdet(by_data).item()] * 2, abs=1e-8)
+    assert log_f[1] - log_f[0] == pytest.approx(2 * k * math.log(100))
+
+
 def test_bad_divergence_input_is_named():
     for bad in (0.0, -1.0):
         with pytest.raises(ValueError, match="prior_var: smallest entry"):
