@@ -223,7 +223,7 @@ def envelope(ch: Channel, beta: float, grid: Cloud, tol: float = 1e-9, rounds: i
             break
         new = tops[height > max(tol / 10, excess / 100)]
         new = new[np.unique(np.round(new, 9), axis=0, return_index=True)[1]]
-        columns = np.concatenate([columns, new, around(new, math.sqrt(excess))])
+        columns = np.concatenate([columns, new, around(new, 2 * math.sqrt(excess))])
     return Envelope(support, weights[weights > 0], plane, excess)
 
 
@@ -319,8 +319,8 @@ def ratio(ch: Channel, r: Array) -> Array:
     return np.where(paid > 1e-9, kept / np.maximum(paid, 1e-9), -np.inf)
 
 
-def zoom(ch: Channel, r: Array, rounds: int = 80) -> float:
-    """Return the largest ratio on ever finer stars around each posterior: one or two log r(x) up or down."""
+def zoom(ch: Channel, r: Array, rounds: int = 80) -> Array:
+    """Climb the ratio on ever finer stars around each posterior: one or two log r(x) up or down."""
     n = r.shape[1]
     one = np.eye(n)
     offsets = np.concatenate(
@@ -339,7 +339,7 @@ def zoom(ch: Channel, r: Array, rounds: int = 80) -> float:
         reach = np.where(better, 1.5 * reach, reach / 2)
         if reach.max() < 1e-6:
             break
-    return float(height.max(initial=-np.inf))
+    return r
 
 
 def local_limit(ch: Channel) -> float:
@@ -358,7 +358,13 @@ def onset(joint: Array, refine: float = 1) -> float:
     starts = grid.peaks(np.where(usable, grid.kept / np.where(usable, grid.paid, 1), -np.inf), most=8)
     chance = np.random.default_rng(0).dirichlet(np.full(len(ch.prior), 0.5), size=8)
     starts = inward(np.concatenate([starts, chance]), ch.prior)
-    highest = max(zoom(ch, starts), local_limit(ch))
+    tops = zoom(ch, starts)
+    highest = max(float(ratio(ch, tops).max()), local_limit(ch))
+    for _ in range(
+        5 if highest > 1e-13 else 0
+    ):  # stars stall in narrow valleys; where G(r) > 0 the ratio is larger
+        tops, _ = polish(ch, tops, 1 / highest, np.zeros(len(ch.prior)))
+        highest = max(highest, float(ratio(ch, tops).max()))
     return 1 / highest if highest > 1e-13 else math.inf
 
 

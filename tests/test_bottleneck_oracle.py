@@ -6,6 +6,7 @@ one core. A case is replayed by its number: ``pytest "tests/test_bottleneck_orac
 
 import math
 import os
+from functools import cache
 from types import SimpleNamespace
 
 import bottleneck_oracle as oracle
@@ -91,7 +92,7 @@ def test_an_optimum_far_from_every_row():
     assert oracle.best(TABLE, onset * 1.001)[0] < -1e-8
 
 
-def envelope_of_two(table, beta, points=200_001):
+def envelope_of_two(table, beta, points=60_001):
     """The concave envelope for two symbols: the upper convex hull of points on a line (Andrew's chain)."""
     ch = oracle.channel(table)
     r = 1 / (1 + np.exp(-np.linspace(-30, 30, points)))
@@ -133,13 +134,23 @@ def test_the_oracle_is_between_its_bounds(seed):
     assert oracle.best(table, beta, refine=0.6)[0] == pytest.approx(value, abs=1e-8)
 
 
+@pytest.mark.parametrize("seed", range(1000, 1010))
+def test_nothing_pays_before_the_onset(seed):
+    """Just above it an encoder gains; just below it G lies under its plane through p_X, which is λ = 0."""
+    table = oracle.random_joint(np.random.default_rng(seed))
+    onset, ch = oracle.onset(table), oracle.channel(table)
+    assert oracle.onset(table, refine=0.6) == pytest.approx(onset, rel=1e-9)
+    assert oracle.best(table, 1.01 * onset)[0] < 0
+    assert oracle.excess_bound(ch, 0.9999 * onset, np.zeros(len(ch.prior))) == 1e-7
+
+
 def test_the_bound_sees_a_plane_that_is_too_low():
     ch = oracle.channel(TABLE)
     found = oracle.envelope(ch, 2.88, oracle.cloud(ch))
     assert oracle.excess_bound(ch, 2.88, found.plane) == 1e-7
     tilted = found.plane - 1e-5  # everywhere lower by 1e-5 nats
-    assert 1e-5 <= oracle.excess_bound(ch, 2.88, tilted, tol=1e-5) <= 1.1e-5
-    assert oracle.excess_bound(ch, 2.88, tilted, most=200_000) > 9e-6
+    assert oracle.excess_bound(ch, 2.88, tilted, tol=1.1e-5) == 1.1e-5
+    assert oracle.excess_bound(ch, 2.88, tilted, most=20_000) > 9e-6
 
 
 def test_the_random_tables_are_of_all_kinds():
@@ -177,6 +188,7 @@ def onset_complaint(found, onset):
     return "" if abs(found / onset - 1) <= 1e-4 else f"onset {found:.8g}, not {onset:.8g}"
 
 
+@cache
 def case(seed):
     """Return the table, the oracle's onset and the two prices of a numbered case."""
     rng = np.random.default_rng(seed)
@@ -185,17 +197,33 @@ def case(seed):
     return table, onset, prices(onset, rng) if math.isfinite(onset) else (2.0, 50.0)
 
 
+@cache
+def least(seed):
+    """Return the oracle's least objectives (bits) at the prices of a numbered case."""
+    table, _, betas = case(seed)
+    return [oracle.best(table, beta)[0] for beta in betas]
+
+
 def complaints(seed, solve=bottleneck.solve, onset_beta=bottleneck.onset_beta):
     """Return what is wrong with the solver on one numbered case."""
     table, onset, betas = case(seed)
-    found = [onset_complaint(onset_beta(table), onset)]
-    for beta in betas:
-        result = solve(table, beta)
-        found.append(complaint(result.objective, result.gap, oracle.best(table, beta)[0]))
-    return [f for f in found if f]
+    results = [solve(table, beta) for beta in betas]
+    found = [complaint(r.objective, r.gap, known) for r, known in zip(results, least(seed), strict=True)]
+    return [f for f in [onset_complaint(onset_beta(table), onset), *found] if f]
 
 
-HARD = ()  # seeds of tables whose best encoder a search from the rows alone misses
+HARD = (
+    7,
+    45,
+    96,
+    169,
+    208,
+    283,
+    319,
+    376,
+    492,
+    666,
+)  # seeds of tables whose best encoder a search from the rows alone misses
 SEEDS = sorted({*HARD, *range(int(os.environ.get("T2V_JOINTS", "40")))})
 UNMENDED = pytest.mark.xfail(strict=False, reason="solve and onset_beta search from the rows p(y|x) alone")
 
@@ -226,8 +254,10 @@ def test_the_acceptance_sees_planted_faults():
         start = (np.eye(len(table)) + 1 / len(table)) / 2
         return claimed(bottleneck.blahut_arimoto(table, beta, start, max_iter=3))
 
-    for solver, least in ((nothing, 8), (early, 5)):
-        assert sum(bool(complaints(seed, solve=solver)) for seed in range(10)) >= least
-    assert sum(bool(complaints(seed, onset_beta=bottleneck.critical_beta)) for seed in range(10)) >= 5
+    seeds = range(10)  # of the acceptance, so that the oracle is asked once
+    for solver, expected in ((nothing, 8), (early, 5)):
+        assert sum(any("bits" in c for c in complaints(seed, solve=solver)) for seed in seeds) >= expected
+    late = [complaints(seed, onset_beta=bottleneck.critical_beta) for seed in seeds]
+    assert sum(any("onset" in c for c in found) for found in late) >= 5
     assert complaint(-1.0, 1e-3, -1.002)
     assert not complaint(-1.0, 1e-2, -1.002)
