@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -279,6 +280,53 @@ def test_gains_errors_and_regrets(done: tuple[Path, atlas.Atlas]) -> None:
     with (out / "ranking.csv").open() as file:
         kendall = [float(r["kendall"]) for r in csv.DictReader(file)]
     assert kendall == sorted(kendall, reverse=True)
+
+
+def test_costs_are_counted_where_they_arise(
+    done: tuple[Path, atlas.Atlas], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that stands still but for a price on each piece of work: n trainings, n² heads, their scores."""
+    clock = [0.0]
+
+    def priced(name: str, seconds: float) -> None:
+        work = getattr(_stages, name)
+
+        def slow(*arguments: object, **options: object) -> object:
+            clock[0] += seconds
+            return work(*arguments, **options)
+
+        monkeypatch.setattr(_stages, name, slow)
+
+    shutil.copytree(done[0], tmp_path / "run")
+    for kind in ("experts", "measured", "heads"):
+        shutil.rmtree(tmp_path / "run" / kind)
+    (tmp_path / "run" / "frozen.npz").unlink()
+    monkeypatch.setattr(_stages, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    prices = {
+        "finetune": 1000.0,
+        "_low_shot_error": 10.0,
+        "_scores": 1.0,
+        "_head_scores": 0.1,
+        "fit_head": 0.0,
+    }
+    for name, seconds in prices.items():
+        priced(name, seconds)
+    made = go(tmp_path / "run")
+    n, draws = len(NAMES), CONFIG.seeds
+    trained = sum(clock_of(tmp_path / "run" / "experts" / f"{name}.pt") for name in NAMES)
+    assert made.seconds["experts"] == trained >= 1000 * n
+    assert made.seconds["experts"] % 1000 == 0
+    assert made.seconds["transfer"] == pytest.approx(
+        10 * (n * n + n) * draws
+    )  # every expert, and the frozen probe
+    assert made.seconds["baselines"] == pytest.approx(1 * n * n * draws)
+    assert made.seconds["heads"] == pytest.approx(0.1 * n * n * draws)
+    assert made.seconds["embeddings"] == sum(e.metadata["seconds"] for e in made.embeddings)
+
+
+def clock_of(expert: Path) -> float:
+    """Return the seconds that an expert's file says its training took."""
+    return float(transfer.load_expert(expert, small())[1]["seconds"])
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import ROOT, load_script, read_csv
 
-from t2v import atlas, distance, embedding
+from t2v import atlas, comparison, distance, embedding
 
 RUN = ROOT / "book" / "runs" / "atlas"
 STAGES = ("conv_stem", *(f"blocks.{k}" for k in range(7)), "conv_head")
@@ -75,6 +75,23 @@ def test_the_committed_columns_agree_with_each_other() -> None:
         gain = (c["error"] - c["frozen_error"])[some] / c["frozen_error"][some]
         assert np.allclose(c["d_ft"][some], gain, atol=1e-3)
         assert {f"d_sym:{part}" for part in STAGES} <= set(c)
+
+
+def test_the_number_of_classes_is_a_rival() -> None:
+    """A source's number of classes takes no image and no probe, and Task2Vec is not shown to order sources better."""
+    about = json.loads((RUN / "config.json").read_text(encoding="utf-8"))
+    names = about["config"]["tasks"]
+    classes = {row["task"]: int(row["n_classes"]) for row in read_csv(RUN / "tasks.csv")}
+    columns = [atlas.read_pairs(RUN / f"pairs-seed{seed}.csv")[1] for seed in about["seeds"]]
+    off = np.where(np.eye(len(names), dtype=bool), np.nan, 1.0)
+    errors, task2vec = (np.mean([c[key] for c in columns], axis=0) * off for key in ("error", "task2vec"))
+    count = np.tile([float(classes[name]) for name in names], (len(names), 1)) * off
+    rival = comparison.bootstrap(count, errors, kind="score").kendall
+    ours = comparison.bootstrap(task2vec, errors).kendall
+    assert rival.low > 0.1
+    assert np.percentile(ours.draws - rival.draws, 97.5) > 0, (
+        "Task2Vec would have to be ahead beyond the interval"
+    )
 
 
 @pytest.mark.slow

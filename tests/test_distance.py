@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from helpers import ROOT, read_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -15,7 +16,7 @@ from scipy import stats
 from scipy.cluster import hierarchy
 from scipy.spatial import distance as peer
 
-from t2v import distance
+from t2v import distance, tasks
 
 POSITIVE = arrays(float, st.integers(4, 12), elements=st.floats(1e-6, 1e6))
 PAIRS = st.integers(4, 12).flatmap(
@@ -295,6 +296,64 @@ def test_mantel_keeps_its_level_where_the_ordinary_test_does_not() -> None:
     assert np.mean(np.array(ours) <= 0.05) <= 0.12
     assert np.mean(ours) == pytest.approx(0.5, abs=0.12)
     assert np.mean(np.array(ordinary) <= 0.05) > np.mean(np.array(ours) <= 0.05)
+
+
+def test_mantel_asks_on_one_side_only() -> None:
+    """Two opposed orders are as far from chance as two equal ones, and no sign of kinship."""
+    a = pairwise(points(9))
+    opposed = a.max() + 1 - a
+    np.fill_diagonal(opposed, 0)
+    assert distance.mantel(a, opposed, permutations=199) == (pytest.approx(-1), 1.0)
+    assert distance.mantel(a, a, permutations=199) == (pytest.approx(1), pytest.approx(1 / 200))
+    noise = pairwise(points(9, 3))
+    rho, p = distance.mantel(a + 0.3 * noise, opposed, control=noise, permutations=199)
+    assert rho < -0.8
+    assert p > 0.9
+
+
+def test_mantel_shuffles_the_tasks_under_a_control_too() -> None:
+    """The partial test by hand: all permutations of five tasks, rows and columns together."""
+    a, b, c = (pairwise(points(5, seed)) for seed in (1, 2, 3))
+    upper = np.triu_indices(5, 1)
+    y, z = (stats.rankdata(m[upper]) for m in (b, c))
+    left = y - np.polyval(np.polyfit(z, y, 1), z)
+
+    def partial(order: tuple[int, ...]) -> float:
+        x = stats.rankdata(a[np.ix_(order, order)][upper])
+        return float(np.corrcoef(x - np.polyval(np.polyfit(z, x, 1), z), left)[0, 1])
+
+    exact = np.array([partial(order) for order in itertools.permutations(range(5))])
+    rho, p = distance.mantel(a, b, control=c, permutations=4000)
+    assert rho == pytest.approx(exact[0], abs=1e-9)
+    assert p == pytest.approx(np.mean(exact >= exact[0] - 1e-9), abs=0.025)
+
+
+def test_one_bit_carries_the_agreement_with_the_tree() -> None:
+    """On the stored library: given whether both tasks are writing, d_sym and the tree have nothing more in common.
+
+    Within the writing systems, which that bit cannot tell apart, a weaker agreement is left.
+    """
+    run = ROOT / "book" / "runs" / "library"
+    about = read_csv(run / "tasks.csv")
+    paths = [row["taxonomy"].split("/") for row in about]
+    depth = np.array([len(path) for path in paths])
+    edges = np.array([[tasks.tree_distance(a, b) for b in paths] for a in paths], float)
+    tree = edges / (depth[:, None] + depth)
+    writing = np.array([path[0] == "writing" for path in paths])
+    bit = 1.0 - (writing[:, None] & writing)
+    np.fill_diagonal(bit, 0)
+    for seed in range(3):
+        rows = read_csv(run / f"distances-symmetric-seed{seed}.csv")
+        d = np.array([[float(row[t["task"]]) for t in about] for row in rows])
+        alone, given_bit = distance.mantel(d, tree, permutations=1)[0], distance.mantel(d, tree, control=bit)
+        inside = distance.mantel(
+            d[np.ix_(writing, writing)], tree[np.ix_(writing, writing)], permutations=500
+        )
+        assert distance.mantel(d, bit, permutations=1)[0] > alone > 0.4
+        assert abs(given_bit[0]) < 0.05
+        assert given_bit[1] > 0.2
+        assert 0.1 < inside[0] < alone
+        assert inside[1] < 0.05
 
 
 def test_classical_mds_recovers_points() -> None:

@@ -158,6 +158,39 @@ def test_variational_embedding_is_the_precision_above_the_priors(tiny: probes.Pr
     assert embedding.canonical(tiny, task.train.images[:8], method="variational").values.size == 20
 
 
+def test_variational_embedding_is_the_curvature_under_its_own_noise(tiny: probes.Probe) -> None:
+    """At the optimum β(precision − prior) is the mean curvature of the noisy network, summed here class by class.
+
+    The noise is put together from the embedding that is tested; nothing is shared with the search that made it.
+    """
+    task, beta = toy_task(n=400), 1e-6
+    got = embedding.embed(task, tiny, method="variational", seed=2, draws=10, beta=beta, batch_size=10)
+    fit, rest = embedding.split(task.train.labels, 0.5, 2)
+    head = embedding.fit_head(tiny.features(task.train.images)[fit], task.train.labels[fit], 3)
+    net, x = nn.Sequential(tiny.model, head), tiny.preprocess(task.train.images[rest])
+    means = {f"0.{name}": tiny.model.get_parameter(name).detach() for name in got.layers}
+    spreads = {}
+    for (name, mean), where in zip(means.items(), got.layers.values(), strict=True):
+        information = torch.from_numpy(got.values[where]).float().view(-1, 1, 1, 1)
+        spreads[name] = (information / beta + 1 / mean.square().mean()).rsqrt()
+
+    def log_p(weights: dict[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        return torch.func.functional_call(net, weights, (image[None],))[0].log_softmax(0)
+
+    scores = torch.func.vmap(torch.func.jacrev(log_p), in_dims=(None, 0))  # one row a class
+    g, draws, total = torch.Generator().manual_seed(0), 30, []
+    for _ in range(draws):
+        weights = {n: m + spreads[n] * torch.randn(m.shape, generator=g) for n, m in means.items()}
+        p = torch.func.functional_call(net, weights, (x,)).softmax(1)
+        squares = [s.square().flatten(3).mean(3) for s in scores(weights, x).values()]
+        total.append(torch.cat([(p[..., None] * square).sum(1).mean(0) for square in squares]))
+    want = torch.stack(total).mean(0).detach().numpy()
+    assert got.values.sum() / want.sum() == pytest.approx(1, abs=0.1)
+    assert np.corrcoef(got.values, want)[0, 1] > 0.95
+    exact = embedding.embed(task, tiny, method="exact", seed=2).values
+    assert exact.sum() < 0.85 * want.sum(), "the noise must change the curvature to test anything"
+
+
 def test_same_seed_same_numbers_and_labels_may_be_renamed(tiny: probes.Probe) -> None:
     task = toy_task()
     one, two = embedding.embed(task, tiny), embedding.embed(task, tiny)

@@ -361,6 +361,32 @@ def test_logdet_without_damping_where_the_matrix_is_regular() -> None:
     model, x = randomise(Slope()), torch.randn(20, 3, dtype=torch.float64)
     want = torch.linalg.slogdet(fisher.full(model, x)).logabsdet
     assert fisher.logdet(model, x) == pytest.approx(float(want), rel=1e-9)
+    # Other units, and so an ill-conditioned matrix, change |F| by the squares of the factors, and nothing else.
+    units = torch.tensor([1.0, 1e-2, 1e-4], dtype=torch.float64)
+    with torch.no_grad():
+        model.linear.weight /= units
+    assert torch.linalg.cond(fisher.full(model, x * units)) > 1e7
+    scaled = want + 2 * units.log().sum()
+    assert fisher.logdet(model, x * units) == pytest.approx(float(scaled), rel=1e-7)
+
+
+def test_sampling_errors_of_diagonal_and_full_matrix_are_those_of_gaussian_inputs() -> None:
+    """Two classes at p = ½ and standard normal inputs: F̂ is a quarter of the second moments of n inputs.
+
+    The relative squared errors in the Frobenius norm are (d + 1)/n for the matrix and 2/n for its diagonal.
+    """
+    d, n, repetitions = 12, 30, 150
+    model = nn.Linear(d, 2, bias=False).double()
+    nn.init.zeros_(model.weight)
+    g = torch.Generator().manual_seed(0)
+    errors = []
+    for _ in range(repetitions):
+        found = fisher.full(model, torch.randn(n, d, generator=g, dtype=torch.float64))
+        block = found[:d, :d] - 0.25 * torch.eye(d, dtype=torch.float64)
+        errors.append([block.square().sum(), block.diagonal().square().sum()])
+    relative = torch.tensor(errors).mean(0) / (d / 16)
+    assert relative[0].item() == pytest.approx((d + 1) / n, rel=0.1)
+    assert relative[1].item() == pytest.approx(2 / n, rel=0.2)
 
 
 def test_agrees_with_curvlinops() -> None:

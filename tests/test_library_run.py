@@ -8,9 +8,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from helpers import ROOT, load_script, read_csv
+from torch import nn
 
-from t2v import embedding, tasks
+from t2v import distance, embedding, probes, tasks
 
 RUN = ROOT / "book" / "runs" / "library"
 
@@ -84,3 +86,58 @@ def test_other_settings_are_refused(script: ModuleType, tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="other settings"):
         script.embed(task, Probe(), 0, path)
+
+
+def hand_made(task: str, values: list[float]) -> embedding.TaskEmbedding:
+    return embedding.TaskEmbedding(np.array(values), {"layer": slice(0, len(values))}, task, "probe")
+
+
+def test_a_task_is_held_against_itself_and_against_others(script: ModuleType) -> None:
+    """Between two seeds: a task's own embedding is no neighbour, and the nearest other one is found by hand."""
+    first = [hand_made("a", [1.0, 1, 2, 9]), hand_made("b", [4.0, 1, 1, 9]), hand_made("c", [1.0, 6, 1, 9])]
+    second = [hand_made("a", [1.0, 2, 2, 8]), hand_made("b", [5.0, 1, 2, 9]), hand_made("c", [2.0, 6, 1, 7])]
+    rows = script.between_seeds({3: first, 8: second})
+    assert [row[:3] for row in rows] == [["a", 3, 8], ["b", 3, 8], ["c", 3, 8]]
+    for e, row in zip(first, rows, strict=True):
+        for metric, (itself, nearest, name) in (("symmetric", row[3:6]), ("log_cosine", row[6:9])):
+            d = {other.task: distance.METRICS[metric](e, other) for other in second}
+            assert itself == d[e.task]
+            assert nearest == min(value for task, value in d.items() if task != e.task)
+            assert d[name] == nearest
+            assert name != e.task
+    assert all(row[3] < row[4] for row in rows), "else the two could be mixed up unseen"
+
+
+class Colours(nn.Module):
+    """A network that sees three colours."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(3, 6, 1), nn.Linear(6, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+def test_the_head_is_judged_on_the_test_images(script: ModuleType) -> None:
+    """Labels of the test images are turned round: who scores the training images sees hardly an error."""
+    rng, labels = np.random.default_rng(0), np.arange(40) % 2
+    images = np.clip(rng.normal(90 + 70 * labels[:, None, None, None], 20, (40, 8, 8, 3)), 0, 255).astype(
+        np.uint8
+    )
+    turned = tasks.ArrayDataset(images[:16], 1 - labels[:16])
+    task = tasks.Task("two tones", tasks.ArrayDataset(images, labels), turned, ("dark", "bright"))
+    probe = probes.from_module(Colours(), name="colours")
+    found = script.measure(task, probe, seed=1)
+    assert found["error_test"] == 1.0
+    fit, _ = embedding.split(labels, embedding.FIT_SHARE, 1)
+    assert np.allclose(found["mean_features"], probe.features(images[fit]).mean(0))
+    assert np.allclose(found["pixels"][:3], images[fit].mean((0, 1, 2)))
+
+
+def test_the_trace_weighs_each_filter_with_its_weights(script: ModuleType) -> None:
+    probe = probes.from_module(Colours(), name="colours")
+    e = hand_made("t", [1.0, 2, 3, 4, 5, 6])
+    e = embedding.TaskEmbedding(e.values, {"conv.weight": slice(0, 6)}, "t", "colours")
+    assert script.trace(e, probe) == pytest.approx(3 * 21)  # a filter has a weight a colour
