@@ -8,11 +8,15 @@ search for points whose insertion would lower the objective, c(s) > 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import entr, rel_entr
+from scipy.optimize import brentq
+from scipy.special import entr, expit, rel_entr
 
 from t2v import information
 
@@ -22,6 +26,12 @@ Array = NDArray[np.float64]
 _FLOOR = 1e-200
 #: Clusters closer than this (4β times the Bhattacharyya deficit) are one cluster.
 SAME = 1e-6
+#: Climbs closer than this go the same way.
+_NEAR = 1e-3
+#: Up to so many symbols x the search is dense.
+_FEW = 8
+#: Log odds so far out that the other symbol no longer counts, and yet above the floor.
+_FAR = 400.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,11 @@ class Source:
     marginal: Array  # p(y), (m,)
     keep_x: NDArray[np.bool_]
     keep_y: NDArray[np.bool_]
+
+    @cached_property
+    def apart(self) -> float:
+        """The largest total variation between two rows: η is at most this (Dobrushin's coefficient)."""
+        return min(1.0, 0.5 * max(float(np.abs(self.rows - row).sum(axis=1).max()) for row in self.rows))
 
 
 def source_of(joint: ArrayLike) -> Source:
@@ -75,6 +90,14 @@ class Found:
 
     def __lt__(self, other: Found) -> bool:
         return self.state.value < other.state.value
+
+
+class Maxima(NamedTuple):
+    """Where climbs of c(s) ended: the points (n, m), log c there, and q(x|s), (n, n_x)."""
+
+    points: Array
+    log_c: Array
+    posteriors: Array
 
 
 def log(p: Array) -> Array:
@@ -279,7 +302,8 @@ def _coupling(of_points: Array, rest: Array, sign: Array) -> tuple[Array, Array]
 
 def closeness(beta: float, a: Array, b: Array) -> Array:
     """Return 4β(1 − Σ √(a b)) for every pair: about β/2 times the χ² distance of near points."""
-    return 4 * beta * (1 - np.sqrt(a) @ np.sqrt(b).T)
+    deficit = 1 - np.sqrt(a) @ np.sqrt(b).T
+    return 4 * beta * np.where(deficit < 1e-14, 0, deficit)  # less is rounding, which a large β makes large
 
 
 def _merge(beta: float, weights: Array, points: Array) -> Clusters:
@@ -294,29 +318,145 @@ def _merge(beta: float, weights: Array, points: Array) -> Clusters:
     return merged, (collect @ (weights[:, None] * points)) / merged[:, None]
 
 
-def modes(source: Source, beta: float, log_z: Array, cycles: int, tol: float) -> tuple[Array, Array, Array]:
-    """Climb to the local maxima of log c(s) from every p(y|x), and return the points, log c and q(x|s) there.
+def modes(
+    source: Source,
+    beta: float,
+    log_z: Array,
+    starts: Array,
+    cycles: int,
+    tol: float,
+    known: Array | None = None,
+) -> Maxima:
+    """Climb to local maxima of c(s) from the points ``starts``; with two symbols x find them all.
+
+    Climbs that arrive at a ``known`` point are given up.
 
     c(s) = Σ_x p(x) exp(β Σ_y p(y|x) log s(y)) / Z(x). The Blahut–Arimoto step of one cluster alone never goes
     down; two of them are extrapolated for each start on its own (SQUAREM: Varadhan and Roland, 2008), which
     may, and so the best point of each climb is kept.
     """
     offset = (np.log(source.prior) - log_z)[:, None]
-    # A little of p(y) everywhere: from a face of the simplex the climb would start too slowly.
-    start = 0.999 * source.rows + 0.001 * source.marginal
-    best_c, best = np.full(len(start), -math.inf), np.zeros((len(start), len(source.prior)))
-    going = np.arange(len(start))
-    for _ in range(cycles):
-        once, c_once, _ = _climb(source, beta, offset, start)
+    if len(source.prior) == 2:
+        starts = _between(source, beta, offset[:, 0]) @ source.rows
+        _, log_c, posterior = _climb(source, beta, offset, starts)
+        return Maxima(starts, log_c, posterior)
+    best_c, best = np.full(len(starts), -math.inf), np.zeros((len(starts), len(source.prior)))
+    going = np.arange(len(starts))
+    for cycle in range(cycles):
+        if cycle == 4:  # by now most climbs follow another one
+            distinct = _distinct(beta, starts, known)
+            going, starts = going[distinct], starts[distinct]
+        once, c_once, _ = _climb(source, beta, offset, starts)
         twice, c_twice, posterior = _climb(source, beta, offset, once)
         better = c_twice > best_c[going]
         best_c[going[better]], best[going[better]] = c_twice[better], posterior[better]
-        far = _extrapolate(start, once, twice)
-        climbing = c_twice - c_once > tol
-        going, start = going[climbing], far[climbing]
+        far = _extrapolate(starts, once, twice)
+        climbing = c_twice - c_once > np.maximum(tol, -1e-4 * c_twice)  # or: so slowly that 1 is out of reach
+        going, starts = going[climbing], far[climbing]
         if not len(going):
             break
-    return best @ source.rows, best_c, best
+    return Maxima(best @ source.rows, best_c, best)
+
+
+def _distinct(beta: float, points: Array, known: Array | None) -> NDArray[np.intp]:
+    """Return the indices of points that are at no known one, and each at some distance from those before it."""
+    index = np.unique((closeness(beta, points, points) < _NEAR).argmax(axis=1))
+    if known is None:
+        return index
+    return np.asarray(index[closeness(beta, points[index], known).min(axis=1) > 0.01 * _NEAR])
+
+
+def rows(source: Source) -> Array:
+    """Return the obvious starts: every p(y|x)."""
+    # A little of p(y) everywhere: from a face of the simplex the climb would start too slowly.
+    return 0.999 * source.rows + 0.001 * source.marginal
+
+
+def everywhere(source: Source, posteriors: Array, points: Array) -> Array:
+    """Return starts for a thorough search: mixtures of rows, and both sides of every cluster.
+
+    A new cluster is often born close to an old one, where a climb from afar ends on the old one. There it lies
+    along the leading singular direction f(x) of the old cluster's own joint, at q(x|t) (1 ± ε f(x)).
+    """
+    side = np.where(posteriors > 1e-9, _leading(source, posteriors, points) @ source.rows.T, 0)
+    side -= (posteriors * side).sum(axis=1, keepdims=True)
+    sides, old = np.concatenate([side, -side]), np.concatenate([posteriors, posteriors])
+    sides /= np.maximum(-sides.min(axis=1, keepdims=True), 1e-300)  # ε = 1 leaves no probability to one x
+    near = [
+        old * np.maximum(1 + share * sides, 0)
+        for share in ((0.1, 0.5, 1.0) if len(source.prior) <= _FEW else (0.4,))
+    ]
+    mixed = np.concatenate([_mixtures(len(source.prior)), *near])
+    mixed /= mixed.sum(axis=1, keepdims=True)
+    return np.asarray(0.999 * mixed @ source.rows + 0.001 * source.marginal)
+
+
+@cache
+def _mixtures(n: int) -> Array:
+    """Return distributions over n symbols: of two symbols, at most 120, and 30 random ones."""
+    rng = np.random.default_rng(0)
+    pairs = np.array([(i, j) for i in range(n) for j in range(n) if i != j])
+    first, second = np.eye(n)[rng.permutation(pairs)[:60]].transpose(1, 0, 2)
+    two = [share * first + (1 - share) * second for share in ((0.5, 0.9) if n <= _FEW else (0.6,))]
+    return np.concatenate([*two, rng.dirichlet(np.full(n, 0.5), size=30)])
+
+
+def _leading(source: Source, posteriors: Array, points: Array) -> Array:
+    """Return each cluster's leading direction on Y that is not the constant, divided by √q(y|t), (k, m)."""
+    root = np.sqrt(np.maximum(points, 1e-30))
+    own = np.matmul(source.rows.T * posteriors[:, None, :], source.rows) / (
+        root[:, :, None] * root[:, None, :]
+    )
+    own -= root[:, :, None] * root[:, None, :]  # the constant has the singular value 1
+    return np.asarray(np.linalg.eigh(own)[1][:, :, -1] / root)
+
+
+def _between(source: Source, beta: float, offset: Array) -> Array:
+    """Return q(x|s) at all local maxima of c(s) where X has two symbols: a proof, not a search.
+
+    On the line s = r p(y|0) + (1−r) p(y|1), r = 1/(1+e^−θ), maxima are the downward zeros of
+    g(θ) = offset₀ − offset₁ + β Σ_y Δ(y) log s(y) − θ, Δ = p(y|0) − p(y|1). Its slope is β h(r) − 1 with
+    h = r(1−r) Σ Δ²/s. Every term of h is linear in r plus C/s with C ≤ 0, so h is concave: g falls, rises and
+    falls, and each of its two falling pieces has one downward zero at the most.
+    """
+    first, second = source.rows
+    delta = first - second
+
+    def g(theta: float) -> float:
+        point = expit(theta) * first + expit(-theta) * second
+        return float(offset[0] - offset[1] + beta * delta @ log(point) - theta)
+
+    found = []
+    # Left of the first edge, and right of the second, g falls; it may have its zero beyond the end, on a face.
+    for end, edge in zip((-_FAR, _FAR), _turns(first, second, beta), strict=True):
+        if g(end) * end >= 0:
+            found.append(end)
+        elif g(edge) * end >= 0:
+            found.append(brentq(g, min(end, edge), max(end, edge), xtol=1e-12, maxiter=1000))
+    theta = np.array(found)
+    return np.stack([expit(theta), expit(-theta)], axis=1)
+
+
+def _turns(first: Array, second: Array, beta: float) -> tuple[float, float]:
+    """Return the two θ between which β h − 1 > 0 (see :func:`_between`); the summit of h twice if nowhere."""
+    delta = first - second
+
+    def height(theta: float) -> float:
+        r, rest = expit(theta), expit(-theta)
+        return float(beta * r * rest * (delta**2 / np.maximum(r * first + rest * second, _FLOOR)).sum() - 1)
+
+    def slope(theta: float) -> float:
+        r, rest = expit(theta), expit(-theta)
+        s = np.maximum(r * first + rest * second, _FLOOR)
+        return float((delta**2 * (rest - r - r * rest * delta / s) / s).sum())
+
+    def zero(f: Callable[[float], float], low: float, high: float, otherwise: float) -> float:
+        return float(brentq(f, low, high, maxiter=1000)) if f(low) * f(high) < 0 else otherwise
+
+    top = zero(slope, -_FAR, _FAR, -_FAR if slope(-_FAR) < 0 else _FAR)
+    if height(top) <= 0:
+        return top, top
+    return zero(height, -_FAR, top, -_FAR), zero(height, top, _FAR, _FAR)
 
 
 def _extrapolate(start: Array, once: Array, twice: Array) -> Array:
@@ -342,23 +482,32 @@ def descend(
     source: Source, beta: float, clusters: Clusters, cap: int, tol: float, max_iter: int, rounds: int = 30
 ) -> Found:
     """Alternate between the next local minimum and the insertion of clusters, until nothing is left to insert."""
-    n_iter, gap = 0, math.inf
+    if nothing_pays(source, beta):
+        return Found(beta, _state(source, beta, source.marginal[None], np.ones(1)), 0, True, 0.0)
+    n_iter = 0
     for _ in range(rounds):
         state, n, converged = _polish(source, beta, clusters, tol, max_iter)
-        n_iter += n
-        points, log_c, _ = modes(source, beta, state.log_z, 50, 0.1 * tol)
-        gap = max(float(log_c.max()), 0.0)
-        added = _insert(source, beta, state, points, log_c, cap - len(state.weights), tol)
+        n_iter, room = n_iter + n, cap - len(state.weights)
+        found = modes(source, beta, state.log_z, rows(source), 50, 0.1 * tol)
+        added = _insert(source, beta, state, found, room, tol)
+        if added is None and len(source.prior) > 2:  # with two symbols nothing has been missed
+            posteriors = (source.prior[:, None] * state.ratio).T
+            starts = everywhere(source, posteriors, state.points)
+            more = modes(source, beta, state.log_z, starts, 50, 0.1 * tol, state.points)
+            added = _insert(source, beta, state, more, room, tol)
+            found = Maxima(*(np.concatenate(pair) for pair in zip(found, more, strict=True)))
         if added is None:
             break
         clusters = added
+    gap = max(float(found.log_c.max()), 0.0)
     return Found(beta, state, n_iter, converged or gap <= tol, gap)
 
 
 def _insert(
-    source: Source, beta: float, state: State, points: Array, log_c: Array, room: int, tol: float
+    source: Source, beta: float, state: State, found: Maxima, room: int, tol: float
 ) -> Clusters | None:
     """Add clusters at the maxima of c(s) that exceed 1; ``None`` if there is nothing new, or no room."""
+    points, log_c = found.points, found.log_c
     new: list[int] = []
     far = closeness(beta, points, state.points).min(axis=1) > SAME
     for i in np.argsort(-log_c):
@@ -381,6 +530,23 @@ def _insert(
     )
 
 
+def nothing_pays(source: Source, beta: float) -> bool:
+    """Tell whether the trivial encoder is proven to be best: I(T;Y) ≤ η I(T;X), and β η ≤ 1."""
+    return beta * source.apart <= 1
+
+
+def certificate(source: Source, found: Found, objective: float) -> tuple[float, bool]:
+    """Return how much lower the objective (nats) of any encoder can be, and whether that is a proof.
+
+    Where Y is a function of X, I(T;X) ≥ I(T;Y), so for β ≥ 1 nothing lies below (1 − β) H(Y).
+    """
+    if nothing_pays(source, found.beta):
+        return max(objective, 0.0), True
+    if np.count_nonzero(source.rows) == len(source.rows):
+        return max(objective - (1 - found.beta) * float(entr(source.marginal).sum()), 0.0), True
+    return found.gap, len(source.prior) <= 2  # the maxima of c(s) are exact for two symbols
+
+
 # ------------------------------------------------------------------------------------------------------------
 # Many starts, many β
 # ------------------------------------------------------------------------------------------------------------
@@ -393,6 +559,8 @@ def restart(
     path = np.geomspace(min(1.0, beta), beta, 10)
     found = [sweep(source, path, cap, tol, max_iter)[-1]]
     starts = [_reduced(source, beta, cap, tol, max_iter), _hard(source, agglomerate(source, cap), cap)]
+    if cap == len(source.prior):
+        starts.append((source.prior, source.rows))  # all that is sufficient: best where β is huge
     for _ in range(restarts):
         labels = rng.integers(cap, size=len(source.prior))
         starts.append(_hard(source, labels, cap))

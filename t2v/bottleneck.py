@@ -30,8 +30,10 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,13 +64,17 @@ class Bottleneck:
         Iterations (Blahut–Arimoto and Newton), over all starts.
     converged : bool
         Whether one more Blahut–Arimoto round would move no q(y|t) by more than ``tol``, or else the objective
-        is the minimum within ``tol`` nats (where clusters hardly differ it is flat).
+        is the minimum within ``tol`` nats (where clusters hardly differ it is flat). Where the number of
+        clusters is not restricted, the ``gap`` must be closed, too.
     gap : float
         How much lower the objective of *any* encoder, with any number of clusters, can be, in units of
-        ``base``: from the optimality conditions, as far as the search of the simplex sees; ``nan`` where not
-        computed.
+        ``base``: from the optimality conditions; ``nan`` where not computed. See ``proven``.
     base : float
         Base of the logarithms.
+    proven : bool
+        Whether ``gap`` is a proof (up to rounding): X has two symbols, Y is a function of X, or β is so small
+        that nothing can be worth its price. Elsewhere it comes from a search of the simplex, and is as good as
+        that search.
     """
 
     encoder: Array
@@ -81,6 +87,7 @@ class Bottleneck:
     converged: bool = True
     gap: float = math.nan
     base: float = 2
+    proven: bool = False
 
     @property
     def objective(self) -> float:
@@ -135,6 +142,11 @@ class BottleneckCurve:
         """The bound on the distance to the global minimum at every β (see :class:`Bottleneck`)."""
         return np.array([s.gap for s in self.solutions])
 
+    @property
+    def proven(self) -> NDArray[np.bool_]:
+        """Whether the bound is a proof at every β, or as good as a search (see :class:`Bottleneck`)."""
+        return np.array([s.proven for s in self.solutions])
+
 
 # ------------------------------------------------------------------------------------------------------------
 # The public functions
@@ -155,9 +167,10 @@ def solve(
 ) -> Bottleneck:
     """Minimise I(T;X) − β I(T;Y) over the encoders q(t|x) (eq. IB; β multiplies I(T;Y)).
 
-    With the default number of clusters the result is the global minimum within ``gap``. With fewer it is the
-    best of an annealed path, the unrestricted solution merged, hard clusters, ``restarts`` random encoders
-    and ``init``.
+    With the default number of clusters the result is the global minimum within ``gap``, which is a proof where
+    ``proven`` says so and elsewhere as good as a search of the simplex. With fewer clusters it is the best of
+    an annealed path, the unrestricted solution merged, hard clusters, ``restarts`` random encoders and
+    ``init``.
 
     Parameters
     ----------
@@ -210,8 +223,8 @@ def solve(
     found = [_simplex.descend(source, beta, start, cap, tol, max_iter) for start in starts]
     if min(found).gap > 10 * tol:
         found += _simplex.restart(source, beta, cap, tol, max_iter, np.random.default_rng(seed), restarts)
-    total = sum(f.n_iter for f in found)
-    return _result(source, replace(min(found), n_iter=total), _width(n_clusters, source), base)
+    best = replace(min(found), n_iter=sum(f.n_iter for f in found))
+    return _result(source, best, cap, _width(n_clusters, source), base)
 
 
 def curve(
@@ -256,10 +269,10 @@ def curve(
     order = np.argsort(values, kind="stable")
     found = _simplex.sweep(source, values[order], cap, tol, max_iter)
     _simplex.compete(source, found, values[order], cap, tol, max_iter)
-    solutions = [_result(source, f, _width(n_clusters, source), base) for f in found]
+    solutions = [_result(source, f, cap, _width(n_clusters, source), base) for f in found]
     chosen = _envelope(values[order], solutions)
     picked = {
-        int(i): replace(solutions[c], beta=float(values[i])) for i, c in zip(order, chosen, strict=True)
+        int(i): _taken_over(solutions[c], own) for i, c, own in zip(order, chosen, solutions, strict=True)
     }
     ordered = tuple(picked[i] for i in range(len(values)))
     i_tx, i_ty = (np.array([getattr(s, name) for s in ordered]) for name in ("i_tx", "i_ty"))
@@ -363,8 +376,8 @@ def critical_beta(joint: ArrayLike) -> float:
     """Return β_c = 1/σ₂²: where the trivial encoder stops being a *local* minimum (β multiplies I(T;Y)).
 
     σ₂ is the second singular value of p(x, y)/√(p(x) p(y)), the maximal correlation of X and Y. Annealing
-    from small β leaves the trivial solution here. The global minimum can leave it earlier, with a jump: see
-    :func:`onset_beta`.
+    from small β leaves the trivial solution here at the latest; the global minimum usually leaves it earlier:
+    see :func:`onset_beta`.
 
     Parameters
     ----------
@@ -388,8 +401,9 @@ def critical_beta(joint: ArrayLike) -> float:
 def stability(joint: ArrayLike, bottleneck: Bottleneck) -> Array:
     """Return, for every cluster, the β beyond which it splits: :func:`critical_beta` of the cluster's own joint.
 
-    Within cluster t, X has the distribution q(x|t), and Y the channel p(y|x): a little world of its own.
-    Every later bifurcation of the bottleneck is the first bifurcation of one cluster's world.
+    Within cluster t, X has the distribution q(x|t), and Y the channel p(y|x): a little world of its own. No
+    cluster of an optimal solution outlives its critical β; a new cluster may be born before
+    (:func:`bifurcations`).
 
     Parameters
     ----------
@@ -422,9 +436,8 @@ def onset_beta(joint: ArrayLike) -> float:
     """Return the largest β up to which the trivial encoder is the *global* minimum (β multiplies I(T;Y)).
 
     It is 1/η, where η = sup_r KL(r_Y‖p_Y)/KL(r_X‖p_X) = sup_T I(T;Y)/I(T;X) is the contraction coefficient of
-    the strong data-processing inequality. η ≥ σ₂², so the onset is never later than :func:`critical_beta`,
-    and strictly earlier unless the joint is special (symmetric, Gaussian): then the curve starts with a
-    straight piece.
+    the strong data-processing inequality. η ≥ σ₂², so the onset is never later than :func:`critical_beta`. The
+    two are equal where the best r lies next to p_X, as for Gaussians and for the binary symmetric channel.
 
     Parameters
     ----------
@@ -434,8 +447,9 @@ def onset_beta(joint: ArrayLike) -> float:
     Returns
     -------
     float
-        At least 1; ``inf`` if X and Y are independent. Found by a search from every p(y|x): an upper bound,
-        in principle, that is exact where the search sees the best r.
+        At least 1; ``inf`` if X and Y are independent. Exact where X has two symbols; with more it is the best
+        that a search finds, from mixtures of the p(y|x) and from both sides of p(y): in principle an upper
+        bound.
 
     Raises
     ------
@@ -444,17 +458,20 @@ def onset_beta(joint: ArrayLike) -> float:
 
     References
     ----------
-    Anantharam, Gohari, Kamath and Nair (2013); Dinkelbach (1967) for the iteration.
+    Ahlswede and Gács (1976) for η; Anantharam, Gohari, Kamath and Nair (2013); Dinkelbach (1967) for the
+    iteration.
     """
     source = _simplex.source_of(joint)
     beta = float(_simplex.critical(source.prior[None], source, source.marginal[None])[0])
+    sides = _simplex.everywhere(source, source.prior[None], source.marginal[None])
+    starts = np.concatenate([_simplex.rows(source), sides])
     for _ in range(100):
         if beta in (1.0, math.inf):
             break
         log_z = beta * source.rows @ _simplex.log(source.marginal)
-        points, _, posterior = _simplex.modes(source, beta, log_z, 500, 1e-15)
-        cost = rel_entr(posterior, source.prior).sum(axis=1)
-        gain = rel_entr(points, source.marginal).sum(axis=1)
+        found = _simplex.modes(source, beta, log_z, starts, 500, 1e-15)
+        cost = rel_entr(found.posteriors, source.prior).sum(axis=1)
+        gain = rel_entr(found.points, source.marginal).sum(axis=1)
         away = gain > 1e-10
         better = (cost[away] / gain[away]).min(initial=math.inf)
         if better >= beta * (1 - 1e-12):
@@ -463,10 +480,45 @@ def onset_beta(joint: ArrayLike) -> float:
     return beta
 
 
+class _Change(NamedTuple):
+    beta: float
+    before: int
+    after: int
+
+
+class Bifurcation(_Change):
+    """A change of the number of clusters as β rises: a triple (β, before, after) with a ``kind``.
+
+    Attributes
+    ----------
+    beta : float
+        Where it happens.
+    before, after : int
+        Number of clusters below and above.
+    kind : str
+        ``"birth"``: a new cluster appears at a distance from all others, its weight growing from 0.
+        ``"split"``: a cluster parts into two that leave from where it was. ``"jump"``: I(T;X) itself is
+        discontinuous. ``"death"``: a cluster's weight falls to 0.
+    """
+
+    kind: str
+
+    def __new__(cls, beta: float, before: int, after: int, kind: str) -> Bifurcation:
+        """Make the triple, and hang the kind on it."""
+        made = super().__new__(cls, beta, before, after)
+        made.kind = kind
+        return made
+
+    def __repr__(self) -> str:
+        return (
+            f"Bifurcation(beta={self.beta:.6g}, before={self.before}, after={self.after}, kind={self.kind!r})"
+        )
+
+
 def bifurcations(
     joint: ArrayLike, beta_max: float, n_clusters: int | None = None, *, steps: int = 100, rtol: float = 1e-5
-) -> list[tuple[float, int, int]]:
-    """Find where the number of clusters changes as β rises (β multiplies I(T;Y)).
+) -> list[Bifurcation]:
+    """Find where the number of clusters changes as β rises, and how (β multiplies I(T;Y)).
 
     Parameters
     ----------
@@ -477,14 +529,16 @@ def bifurcations(
     n_clusters : int, optional
         The largest number of clusters, as in :func:`solve`.
     steps : int
-        Points of the first, geometric grid. Two changes between neighbours count as one.
+        Points of the first, geometric grid. Changes that cancel between neighbours go unseen.
     rtol : float
-        Each change is then bracketed to this relative width, by bisection.
+        Each change is bracketed to this relative width, by bisection. Changes closer to each other than ten
+        times that are reported as one: next to a split the objective is too flat to tell them apart.
 
     Returns
     -------
-    list of (float, int, int)
-        β, the number of clusters before it and after it.
+    list of Bifurcation
+        Triples (β, number of clusters before, after), each with a ``kind``; every "after" is the next one's
+        "before". As reliable as the solutions are (``Bottleneck.gap``, ``proven``).
 
     Raises
     ------
@@ -493,17 +547,56 @@ def bifurcations(
     """
     if _check_beta(beta_max, "beta_max") <= 1:
         raise ValueError(f"beta_max is {beta_max!r}; accepted: a number > 1 (up to 1 there is one cluster)")
+
+    def solved(beta: float) -> Bottleneck:
+        return solve(joint, beta, n_clusters, tol=1e-10)
+
+    def between(low: Bottleneck, high: Bottleneck) -> Iterator[tuple[Bottleneck, Bottleneck]]:
+        """Bracket the changes between two solutions, one after the other, so that their counts chain."""
+        while low.n_used != high.n_used:
+            below, above = low, high
+            while above.beta / below.beta > 1 + rtol:
+                middle = solved(math.sqrt(below.beta * above.beta))
+                below, above = (middle, above) if middle.n_used == low.n_used else (below, middle)
+            yield below, above
+            low = above
+
     grid = np.geomspace(1, beta_max, steps)
-    used = curve(joint, grid, n_clusters).n_used
-    changes = []
-    for i in np.flatnonzero(np.diff(used)):
-        low, high, before, after = grid[i], grid[i + 1], int(used[i]), int(used[i + 1])
-        while high / low > 1 + rtol:
-            middle = math.sqrt(low * high)
-            count = solve(joint, middle, n_clusters).n_used
-            low, high, after = (middle, high, after) if count == before else (low, middle, count)
-        changes.append((math.sqrt(low * high), before, after))
-    return changes
+    rough = curve(joint, grid, n_clusters)
+    brackets: list[tuple[Bottleneck, Bottleneck]] = []
+    for low, high in pairwise(rough.solutions):
+        # Where clusters are next to equal their number is a matter of tolerance, and changes have no end.
+        for before, after in islice(between(low, high), len(low.prior)):
+            if brackets and after.beta / brackets[-1][1].beta <= 1 + 10 * rtol:
+                brackets[-1] = brackets[-1][0], after
+            else:
+                brackets.append((before, after))
+    return [_change(low, high, solved) for low, high in brackets if low.n_used != high.n_used]
+
+
+def _change(low: Bottleneck, high: Bottleneck, solved: Callable[[float], Bottleneck]) -> Bifurcation:
+    """Name a change between two neighbours, by looking ten times as far."""
+    beyond = solved(high.beta * (high.beta / low.beta) ** 9)
+    return Bifurcation(math.sqrt(low.beta * high.beta), low.n_used, high.n_used, _kind(low, high, beyond))
+
+
+def _kind(low: Bottleneck, high: Bottleneck, beyond: Bottleneck) -> str:
+    """Tell how the clusters of ``high`` came from those of ``low``, its neighbour; ``beyond`` is ten times as far.
+
+    What grows continuously is ten times as large there; what does not, is already here.
+    """
+
+    def distance(solution: Bottleneck) -> float:
+        """Return how far the cluster furthest from all of ``low``'s is."""
+        new, old = (s.decoder[: s.n_used] for s in (solution, low))
+        return float(_simplex.closeness(low.beta, new, old).min(axis=1).max())
+
+    leap = abs(high.i_tx - low.i_tx)
+    if leap > 1e-6 and leap > 0.5 * abs(beyond.i_tx - low.i_tx):
+        return "jump"
+    if high.n_used < low.n_used:
+        return "death"
+    return "birth" if distance(high) > 0.5 * distance(beyond) else "split"
 
 
 def deterministic(
@@ -737,13 +830,16 @@ def _cholesky(covariance: ArrayLike, name: str) -> Array:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _result(source: _simplex.Source, found: _simplex.Found, width: int, base: float) -> Bottleneck:
+def _result(source: _simplex.Source, found: _simplex.Found, cap: int, width: int, base: float) -> Bottleneck:
     """Sort the clusters by weight, put back the symbols of probability 0, and measure in the caller's units."""
     inner = found.state.weights * found.state.ratio
     inner /= inner.sum(axis=1, keepdims=True)
     inner = inner[:, np.argsort(-(source.prior @ inner), kind="stable")]
     weights, points = _simplex.from_encoder(source, inner, compact=False)
     i_tx, i_ty = _simplex.informations(source, inner, weights, points) if len(weights) > 1 else (0.0, 0.0)
+    gap, proven = _simplex.certificate(source, found, i_tx - found.beta * i_ty)
+    # Of a solution of size β only 1e-14 β can be told; fewer clusters than wanted leave a gap that stays.
+    closed = cap < len(source.prior) or gap <= max(1e-7, 1e-14 * found.beta)
     k, unit = len(weights), information.log_base(base)
     prior = np.zeros(width)
     prior[:k] = weights
@@ -754,27 +850,33 @@ def _result(source: _simplex.Source, found: _simplex.Found, width: int, base: fl
     encoder[source.keep_x] = 0
     encoder[np.ix_(source.keep_x, np.arange(k))] = inner
     return Bottleneck(
-        encoder,
-        prior,
-        decoder,
-        i_tx / unit,
-        i_ty / unit,
-        found.beta,
-        found.n_iter,
-        found.converged,
-        found.gap / unit,
-        base,
+        encoder=encoder,
+        prior=prior,
+        decoder=decoder,
+        i_tx=i_tx / unit,
+        i_ty=i_ty / unit,
+        beta=found.beta,
+        n_iter=found.n_iter,
+        converged=found.converged and closed,
+        gap=gap / unit,
+        base=base,
+        proven=proven,
     )
 
 
+def _taken_over(other: Bottleneck, own: Bottleneck) -> Bottleneck:
+    """Return another β's solution at this β, with what this β's own certificate says of it."""
+    moved = replace(other, beta=own.beta)
+    gap = max(own.gap - (own.objective - moved.objective), 0.0)
+    return replace(moved, gap=gap, proven=own.proven)
+
+
 def _envelope(betas: Array, solutions: Sequence[Bottleneck]) -> list[int]:
-    """Choose the best of all solutions at every β (ascending); equals keep the choice of the β before."""
+    """Choose the best of all solutions at every β (ascending); of equals the choice of the β before, or the first."""
     i_tx, i_ty = (np.array([getattr(s, name) for s in solutions]) for name in ("i_tx", "i_ty"))
     values = i_tx - betas[:, None] * i_ty
     chosen: list[int] = []
     for row in values:
-        best = int(row.argmin())
-        if chosen and row[chosen[-1]] <= row[best] + 1e-14 * max(1.0, abs(row[best])):
-            best = chosen[-1]
-        chosen.append(best)
+        equal = np.flatnonzero(row <= row.min() + 1e-14 * max(1.0, abs(row.min())))
+        chosen.append(chosen[-1] if chosen and chosen[-1] in equal else int(equal[0]))
     return chosen
