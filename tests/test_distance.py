@@ -37,6 +37,9 @@ def test_symmetric_by_hand() -> None:
     # a/(a+b) = (¼, ¾), b/(a+b) = (¾, ¼): cos = (3/16 + 3/16)/(10/16) = 0.6
     assert distance.symmetric(a, b) == pytest.approx(0.4, abs=1e-12)
     assert distance.cosine(a, b) == pytest.approx(1 - 6 / 10, abs=1e-12)
+    # these two look alike to both; (1/3, 3/4) against (2/3, 1/4) does not look like (1, 3) against (2, 1)
+    assert distance.symmetric([1.0, 3.0], [2.0, 1.0]) == pytest.approx(1 - 59 / math.sqrt(97 * 73), abs=1e-12)
+    assert distance.cosine([1.0, 3.0], [2.0, 1.0]) == pytest.approx(1 - 5 / math.sqrt(50), abs=1e-12)
     # unequal scales: (2/3, 2/3) against (1/3, 1/3) point the same way
     assert distance.symmetric([2.0, 2.0], [1.0, 1.0]) == pytest.approx(0, abs=1e-12)
 
@@ -264,8 +267,10 @@ def test_neighbours_at_distance_zero_are_not_taken_for_the_task_itself() -> None
     assert distance.neighbourhood_curve(d, tree)[0] == pytest.approx((4 + 4 + 6) / 3)
 
 
-def test_mantel_against_scipy_and_against_all_permutations() -> None:
-    a, b = pairwise(points(5)), pairwise(points(5) + 0.8 * points(5, 1))
+@pytest.mark.parametrize("kin", [True, False])
+def test_mantel_against_scipy_and_against_all_permutations(kin: bool) -> None:
+    """Of unrelated tasks too, where shuffling the rows alone would give 0.18 in the place of 0.28."""
+    a, b = pairwise(points(5)), pairwise(points(5) + 0.8 * points(5, 1) if kin else points(5, 50))
     upper = np.triu_indices(5, 1)
     rho, p = distance.mantel(a, b, permutations=4000)
     assert rho == pytest.approx(stats.spearmanr(a[upper], b[upper]).statistic, abs=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib.util
 import json
 import re
@@ -100,16 +101,109 @@ def test_the_tests_that_a_claim_names_exist(claim: claims.Claim) -> None:
         assert function.partition("[")[0] in test_functions(ROOT / path), f"{claim.id}: no test {name}"
 
 
+@entries
+def test_the_controls_of_a_claim_are_run(claim: claims.Claim) -> None:
+    """A control is a test that exists, or stands under a heading of the claim's chapter."""
+    headings = [
+        line.lstrip("#").strip()
+        for cell in cells(BOOK / f"{claim.chapter}.ipynb", "markdown")
+        for line in text(cell).splitlines()
+        if re.match(r"#+ ", line)
+    ]
+    for control in claim.controls:
+        path, _, function = control.where.partition("::")
+        if function:
+            assert (ROOT / path).is_file(), f"{claim.id}: no file {path}"
+            assert function.partition("[")[0] in test_functions(ROOT / path), (
+                f"{claim.id}: no test {control.where}"
+            )
+        else:
+            assert control.where in headings, f"{claim.id}: {claim.chapter} has no heading {control.where!r}"
+
+
 @chapters
 def test_a_chapter_computes_its_verdicts(path: Path) -> None:
-    """The verdict that is handed over is an expression of numbers, not a word, and its evidence holds numbers."""
+    """What is handed over is an expression of numbers, not a word or a constant, and its evidence holds numbers."""
     for cell in cells(path, "code"):
-        tree = ast.parse(re.sub(r"^[%!].*$", "", text(cell), flags=re.MULTILINE))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("claims.verdict"):
-                call, (_, computed, evidence) = ast.unparse(node)[:80], node.args
-                assert not isinstance(computed, ast.Constant), f"{call}: a constant verdict"
-                assert has_numbers(evidence, tree), f"{call}: the evidence is a constant sentence"
+        complaints(ast.parse(re.sub(r"^[%!].*$", "", text(cell), flags=re.MULTILINE)))
+
+
+def complaints(tree: ast.Module) -> None:
+    """Fail where a cell's verdict could not have come out otherwise."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("claims.verdict"):
+            call, given = ast.unparse(node)[:80], verdict_arguments(node)
+            assert "evidence" in given, f"{call}: no evidence"
+            assert has_numbers(given["evidence"], tree), f"{call}: the evidence is a constant sentence"
+            if "computed" in given:
+                assert not isinstance(given["computed"], ast.Constant), f"{call}: a constant verdict"
+                continue
+            assert not any(isinstance(part, ast.IfExp) for part in ast.walk(node)), (
+                f"{call}: a conditional expression"
+            )
+            for finding in findings(given["holds"], tree):
+                assert computed(finding), f"{call}: a constant finding"
+
+
+def computed(finding: ast.expr) -> bool:
+    """Tell whether an expression has a name that is the chapter's own: bool(1 < 2) has none."""
+    return any(isinstance(part, ast.Name) and not hasattr(builtins, part.id) for part in ast.walk(finding))
+
+
+def verdict_arguments(call: ast.Call) -> dict[str, ast.expr]:
+    given = dict(zip(("claim_id", "computed", "evidence"), call.args, strict=False))
+    return given | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+def findings(holds: ast.expr, tree: ast.Module) -> list[ast.expr]:
+    """Return the expressions of the findings, also where the cell gives them a name first."""
+    found = [holds]
+    if isinstance(holds, ast.Name):
+        found = [n.value for n in ast.walk(tree) if isinstance(n, ast.Assign) and names(n) == [holds.id]] or [
+            holds
+        ]
+    return [part for value in found for part in (value.values if isinstance(value, ast.Dict) else [value])]
+
+
+E = 'evidence=f"{x} bits"'
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f'claims.verdict("C01", holds=x < 1, {E})',
+        f'claims.verdict("C01", holds={{"a": x < 1, "b": bool(y)}}, unless=z, contested={{"c": y}}, {E})',
+        f'found = {{"a": x < 1}}\nclaims.verdict("C01", holds=found, {E})',
+        f'claims.verdict("C01", holds=found, {E})',  # named in an earlier cell
+        's = f"{x}"\nclaims.verdict("C01", holds=x > 1, evidence=s)',
+        'claims.verdict("C01", "holds" if x < 1 else "fails as stated", f"{x} bits")',
+    ],
+)
+def test_a_verdict_that_could_have_failed_is_accepted(cell: str) -> None:
+    complaints(ast.parse(cell))
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (f'claims.verdict("C01", holds=True, {E})', "a constant finding"),
+        (f'claims.verdict("C01", holds=bool(1 < 2), {E})', "a constant finding"),
+        ('claims.verdict("C01", holds=x < 1)', "no evidence"),
+        (f'claims.verdict("C01", holds={{"a": x < 1, "b": True}}, {E})', "a constant finding"),
+        (
+            f'found = {{"a": x < 1, "b": not False}}\nclaims.verdict("C01", holds=found, {E})',
+            "a constant finding",
+        ),
+        (f'claims.verdict("C01", holds=True if x else y, {E})', "a conditional expression"),
+        ('claims.verdict("C01", holds=x < 1, evidence=f"{x}" if x else "")', "a conditional expression"),
+        ('claims.verdict("C01", holds=x < 1, evidence="half a bit")', "a constant sentence"),
+        ('claims.verdict("C01", "holds", f"{x} bits")', "a constant verdict"),
+        ('claims.verdict("C01", verdict, "half a bit")', "a constant sentence"),
+    ],
+)
+def test_a_verdict_that_could_not_have_failed_is_refused(cell: str, message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        complaints(ast.parse(cell))
 
 
 def has_numbers(sentence: ast.expr, tree: ast.Module) -> bool:
