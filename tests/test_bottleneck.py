@@ -679,3 +679,66 @@ def test_bad_input_is_refused_with_a_reason(call, error, message):
 def test_importing_does_not_load_torch():
     code = "import sys, t2v.bottleneck; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Bifurcations -------------------------------------------------------------------------------------
+
+
+def q_ary(q, right):
+    """q symbols, each taken for itself with probability ``right`` and for any other one alike."""
+    joint = np.full((q, q), (1 - right) / (q - 1))
+    np.fill_diagonal(joint, right)
+    return joint / q
+
+
+def told(joint, beta_max, **settings):
+    return [(c.before, c.after, c.kind) for c in bottleneck.bifurcations(joint, beta_max, **settings)]
+
+
+def test_a_split_a_birth_and_a_jump_have_their_names():
+    assert told(symmetric(0.1), 3, steps=20) == [(1, 2, "split")]
+    unicorn = np.array([[0.02, 0.0], [0.40, 0.58]])
+    assert told(unicorn, 30, steps=20) == [(1, 2, "birth")]
+    assert told(q_ary(5, 0.5), 9, steps=20) == [(1, 5, "jump")]
+
+
+def test_a_function_of_x_is_bought_at_once():
+    for joint, symbols in ((np.eye(4) / 4, 4), (np.array([[0.5, 0], [0.2, 0], [0, 0.3]]), 2)):
+        (change,) = bottleneck.bifurcations(joint, 3, steps=10)
+        assert change == (pytest.approx(1, rel=1e-4), 1, symbols)
+        assert change.kind == "jump"
+        curve = bottleneck.curve(joint, np.geomspace(1, 3, 20))
+        assert curve.n_used[0] == 1
+        assert (curve.n_used[1:] == symbols).all()
+
+
+def test_a_birth_is_continuous_and_a_jump_is_not():
+    # Straight from the encoders on both sides, without the function that names them.
+    unicorn, five = np.array([[0.02, 0.0], [0.40, 0.58]]), q_ary(5, 0.5)
+    for step in (1e-3, 1e-4):
+        born = bottleneck.solve(unicorn, bottleneck.onset_beta(unicorn) * (1 + step))
+        assert born.n_used == 2
+        assert born.i_tx < step
+        jumped = bottleneck.solve(five, bottleneck.onset_beta(five) * (1 + step))
+        assert jumped.i_tx == pytest.approx(0.633, abs=0.02)
+    assert bottleneck.onset_beta(five) < 0.9 * bottleneck.critical_beta(five)
+
+
+def test_counts_of_the_letters_chain_and_every_birth_is_early():
+    changes = bottleneck.bifurcations(LETTERS, 3, steps=8, rtol=3e-5)
+    assert [c[1:] for c in changes] == [(1, 2), (2, 3), (3, 4), (4, 5)]
+    assert {c.kind for c in changes} == {"birth"}
+    for change in changes:
+        weakest = bottleneck.stability(LETTERS, bottleneck.solve(LETTERS, change.beta * 0.9999)).min()
+        assert weakest > change.beta * 1.0005  # before the cluster's own critical price, if only just
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_of_random_tables_chain(seed):
+    joint = random_joint(seed, 4, 4, zeros=False)
+    changes = bottleneck.bifurcations(joint, 60, steps=12, rtol=1e-4)
+    assert changes
+    assert [c.before for c in changes] == [1, *(c.after for c in changes[:-1])]
+    for change in changes:
+        below, above = (bottleneck.solve(joint, change.beta * f).n_used for f in (1 - 2e-4, 1 + 2e-4))
+        assert (below, above) == (change.before, change.after)
