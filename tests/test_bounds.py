@@ -608,7 +608,10 @@ def test_dust_breaks_eq_5_but_not_the_count_of_cells(m: int) -> None:
     joint = bounds.dust_partition(m)
     assert joint.sum() == pytest.approx(1)
     i_bits = information.entropy(joint.sum(1))
-    gap = bounds.lookup_table(joint, m, trials=20).gap
+    found = bounds.lookup_table(joint, m, trials=20)
+    gap = found.gap
+    # Its labels are coins: half of them are wrong, whatever was learnt, and a sample's own label is right by heart.
+    np.testing.assert_allclose(found.true_error, 0.25, atol=1e-12)
     assert gap.min() > 0.2
     assert gap.min() > bounds.information(i_bits, 0.05, m)  # in every trial, where δ = 0.05 of them may
     assert gap.max() < bounds.pac(len(joint) * math.log(2), 0.05, m)
