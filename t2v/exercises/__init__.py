@@ -3,6 +3,9 @@
 An exercise holds a reference solution, a generator of hidden inputs and the mistakes that people make; each
 chapter has a module here (``ch03`` for chapter 3) whose ``EXERCISES`` maps the exercise's number to an
 :class:`Exercise`.
+
+A wrong function is told the input, and the entry, at which it fails; a number that is worked out by hand is never told:
+there is a hint after a few tries.
 """
 
 from __future__ import annotations
@@ -10,17 +13,29 @@ from __future__ import annotations
 import copy
 import importlib
 import importlib.util
+import inspect
 import itertools
 import pkgutil
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from t2v.exercises import _explain
+
 #: How often hidden inputs are drawn anew, at the most, until every known mistake shows on them.
 DRAWS = 50
+
+#: After how many different wrong answers a pencil-and-paper exercise gives its hint.
+PATIENCE = 3
+
+#: The different wrong answers to each pencil-and-paper exercise in this process; see :func:`check`.
+_tries: dict[str, set[bytes]] = {}
+
+#: An answer as numbers: for each input the arrays that it consists of.
+Numbers = list[list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -34,15 +49,31 @@ class Exercise:
     inputs : callable, optional
         ``inputs(rng)`` returns the arguments of one hidden trial; needed if ``reference`` is a function.
     mistakes : mapping
-        What to say → the wrong function (or value) that it explains: "bits for nats", "axes swapped", …
+        What to say → the wrong function (or value) that it explains, or a list of several that it explains equally:
+        "bits for nats", "axes swapped", …
     tolerance : float
         Relative and absolute tolerance of the comparison.
+    hint : str
+        For a pencil-and-paper number: what to say after :data:`PATIENCE` wrong answers. It does not hold the number.
+    unit : str
+        ``"bits"`` or ``"nats"`` if a pencil-and-paper number is an information.
+    spoiled : callable, optional
+        ``spoiled(rng)`` returns arguments with a NaN: an answer that makes a finite number of them hides it.
     """
 
     reference: Any
     inputs: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
     mistakes: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-6
+    hint: str = ""
+    unit: str = ""
+    spoiled: Callable[[np.random.Generator], tuple[Any, ...]] | None = None
+
+    def wrong(self) -> Iterator[tuple[str, Any]]:
+        """Yield every known mistake with what to say: message and wrong function (or value)."""
+        for message, wrong in self.mistakes.items():
+            for one in wrong if isinstance(wrong, list) else [wrong]:
+                yield message, one
 
 
 @dataclass(frozen=True)
@@ -71,23 +102,37 @@ def get(number: str) -> Exercise:
 
     Raises
     ------
+    TypeError
+        If the number is no string: 3.10 and 3.1 are one number, and two exercises.
     ValueError
         If there is none; the message lists the numbers of that chapter.
     """
-    match = re.fullmatch(r"(\d{1,2})\.\d{1,2}", str(number))
+    if not isinstance(number, str):
+        raise TypeError(f"number: {number!r} is a {type(number).__name__}; accepted: a string, e.g. '3.2'")
+    if re.fullmatch(r"[Pp]\d{1,2}\.\d{1,2}", number):
+        raise ValueError(
+            f"number: {number!r} is a problem of a problem set, and those have no check here, only the first checks "
+            "in their notebook; accepted: an exercise of a chapter, e.g. '3.2'"
+        )
+    match = re.fullmatch(r"(\d{1,2})\.\d{1,2}", number)
     module = f"{__name__}.ch{int(match[1]):02d}" if match else ""
     if not match or importlib.util.find_spec(module) is None:
-        raise ValueError(f"check: no chapter with self-checking exercises for {number!r}; write e.g. '3.2'")
+        raise ValueError(
+            f"number: no chapter with self-checking exercises for {number!r}; accepted: e.g. '3.2'"
+        )
     found: Mapping[str, Exercise] = importlib.import_module(module).EXERCISES
     if number not in found:
         raise ValueError(
-            f"check: no exercise {number!r} that checks itself; chapter {match[1]} has {', '.join(found)}"
+            f"number: no exercise {number!r} that checks itself; chapter {match[1]} has {', '.join(found)}"
         )
     return found[number]
 
 
 def check(number: str, answer: Any, *, trials: int = 5, seed: int = 0) -> Result:
     """Check an answer to an exercise and say what is off.
+
+    Wrong answers to a pencil-and-paper exercise are counted, each once, as long as Python runs; from the third on the
+    message ends with a hint.
 
     Parameters
     ----------
@@ -107,18 +152,84 @@ def check(number: str, answer: Any, *, trials: int = 5, seed: int = 0) -> Result
 
     Raises
     ------
+    TypeError
+        If ``number`` is no string.
     ValueError
         If there is no such exercise, or ``trials`` is less than 1.
     """
     exercise = get(number)
     if trials < 1:
-        raise ValueError(f"check: trials is {trials}; at least 1 is needed")
+        raise ValueError(f"trials: {trials}; accepted: 1 or more")
     if exercise.inputs is None and callable(answer):
         return Result(False, f"Exercise {number} wants a value; this is a function: call it first.")
     if exercise.inputs is not None and not callable(answer):
         return Result(False, f"Exercise {number} wants a function; this is a {type(answer).__name__}.")
     arguments = hidden(exercise, trials=trials, seed=seed)
-    return compare(exercise, arguments, answers(answer, arguments))
+    if unfit := _unfit(number, exercise, answer, arguments[0]):
+        return Result(False, unfit)
+    given = answers(answer, arguments)
+    result = compare(exercise, arguments, given)
+    if exercise.inputs is None and not result and not isinstance(given, str):
+        return _with_hint(number, exercise, result, given)
+    if exercise.spoiled is not None and result:
+        return _with_nan(exercise, answer, arguments, seed)
+    return result
+
+
+def _unfit(number: str, exercise: Exercise, answer: Any, arguments: tuple[Any, ...]) -> str:
+    """Say that a function does not accept the arguments of an exercise, if it does not."""
+    try:
+        signature = inspect.signature(answer)
+    except (TypeError, ValueError):  # a value, or a function that has no signature to show
+        return ""
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        names = ", ".join(_names(exercise, arguments))
+        return (
+            f"Exercise {number} calls your function with {len(arguments)} argument(s), ({names}), and yours is defined "
+            f"with {signature}. (Is it the answer to problem {number} of a problem set? Those have no check here.)"
+        )
+    return ""
+
+
+def _with_hint(number: str, exercise: Exercise, result: Result, given: Numbers) -> Result:
+    """Count a wrong value, a repeated one once, and add the hint from the third on."""
+    tried = _tries.setdefault(number, set())
+    tried.add(_explain.flat(given).tobytes())
+    if len(tried) < PATIENCE or not exercise.hint:
+        return result
+    return Result(False, f"{result.message} Hint: {exercise.hint}")
+
+
+def _with_nan(exercise: Exercise, answer: Any, arguments: list[tuple[Any, ...]], seed: int) -> Result:
+    """Judge an answer that is right on every legal input by what it makes of a NaN.
+
+    ``nansum`` computes 0·log 0 = NaN and drops it, and any other NaN with it: it does not pass. A mask ``p > 0`` never
+    computes one; that it drops a NaN of the input too is worth a remark.
+    """
+    assert exercise.spoiled is not None
+    try:
+        with np.errstate(all="ignore"):
+            value = _explain.flat([_parts(answer(*exercise.spoiled(np.random.default_rng(seed))))])
+    except Exception:  # the answer refuses a NaN: good
+        return Result(True, "Correct.")
+    if not np.isfinite(value).all():
+        return Result(True, "Correct.")
+    try:
+        with np.errstate(divide="raise", invalid="raise"):
+            _run(answer, arguments)
+    except FloatingPointError:
+        return Result(
+            False,
+            "Right where the input is, but 0·log 0 = NaN is computed and then hidden, and a NaN that a bug has left in "
+            "the input is hidden with it. Leave the zeros out before the logarithm, or use scipy.special.xlogy.",
+        )
+    return Result(
+        True,
+        "Correct. One thing that no right input shows: where the input holds a NaN, your function returns a finite "
+        "number, as if nothing were wrong (NaN > 0 is False). A mask with != 0 lets the NaN through.",
+    )
 
 
 def hidden(exercise: Exercise, *, trials: int = 5, seed: int = 0) -> list[tuple[Any, ...]]:
@@ -138,12 +249,17 @@ def hidden(exercise: Exercise, *, trials: int = 5, seed: int = 0) -> list[tuple[
 
 
 def _told_apart(exercise: Exercise, arguments: list[tuple[Any, ...]]) -> bool:
-    """Say whether the reference and all mistakes give different answers."""
-    every = [_numbers(f, arguments) for f in (exercise.reference, *exercise.mistakes.values())]
-    return not any(_close(a, b, exercise.tolerance) for a, b in itertools.combinations(every, 2))
+    """Say whether the reference and all mistakes that have different messages give different answers."""
+    every = [("", exercise.reference), *exercise.wrong()]
+    numbers = [(message, _numbers(f, arguments)) for message, f in every]
+    rows = [(message, _explain.shapes(n), _explain.flat(n)) for message, n in numbers]
+    return not any(
+        a != b and shape == other and np.allclose(x, y, rtol=exercise.tolerance, atol=exercise.tolerance)
+        for (a, shape, x), (b, other, y) in itertools.combinations(rows, 2)
+    )
 
 
-def answers(answer: Any, arguments: list[tuple[Any, ...]]) -> list[list[np.ndarray]] | str:
+def answers(answer: Any, arguments: list[tuple[Any, ...]]) -> Numbers | str:
     """Collect a student's answers as numbers; if there are none, the message that says why.
 
     Parameters
@@ -178,9 +294,10 @@ def _run(answer: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
     return [answer(*copy.deepcopy(a)) for a in arguments] if callable(answer) else [answer]
 
 
-def _numbers(answer: Any, arguments: list[tuple[Any, ...]]) -> list[list[np.ndarray]]:
-    """Return the arrays that an answer of our own consists of, for each trial."""
-    return [_parts(value) for value in _run(answer, arguments)]
+def _numbers(answer: Any, arguments: list[tuple[Any, ...]]) -> Numbers:
+    """Return the arrays that an answer of our own consists of, for each trial; it may be wrong on purpose."""
+    with np.errstate(all="ignore"):
+        return [_parts(value) for value in _run(answer, arguments)]
 
 
 def _parts(value: Any) -> list[np.ndarray]:
@@ -192,9 +309,7 @@ def _parts(value: Any) -> list[np.ndarray]:
     return [np.asarray(value.detach().cpu() if hasattr(value, "detach") else value, dtype=float)]
 
 
-def compare(
-    exercise: Exercise, arguments: list[tuple[Any, ...]], given: list[list[np.ndarray]] | str
-) -> Result:
+def compare(exercise: Exercise, arguments: list[tuple[Any, ...]], given: Numbers | str) -> Result:
     """Compare collected answers with the reference, and name the mistake where they differ.
 
     Parameters
@@ -211,13 +326,16 @@ def compare(
     wants = _numbers(exercise.reference, arguments)
     if _close(wants, given, exercise.tolerance):
         return Result(True, "Correct.")
-    for message, wrong in exercise.mistakes.items():
-        if _close(_numbers(wrong, arguments), given, exercise.tolerance):
+    known = [(message, _numbers(wrong, arguments)) for message, wrong in exercise.wrong()]
+    if exercise.inputs is None:
+        return Result(False, f"Not yet. {_value(exercise, known, wants, given)}".strip())
+    for message, wrong in known:
+        if _close(wrong, given, exercise.tolerance):
             return Result(False, message)
-    return Result(False, _shape(wants, given) or _scale(wants, given))
+    return Result(False, _function(exercise, arguments, known, wants, given))
 
 
-def _close(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]], tolerance: float) -> bool:
+def _close(wants: Numbers, gots: Numbers, tolerance: float) -> bool:
     return all(
         len(want) == len(got)
         and all(
@@ -228,51 +346,58 @@ def _close(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]], toleranc
     )
 
 
-def _shape(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]]) -> str:
-    """Say what is wrong with the answer's shape; nothing if it is right."""
-    for want, got in zip(wants, gots, strict=True):
-        if len(want) != len(got):
-            return f"Your answer has {len(got)} part(s), and should have {len(want)}."
-        for w, g in zip(want, got, strict=True):
-            if w.shape != g.shape:
-                hint = " Are the axes swapped?" if w.shape == g.shape[::-1] else ""
-                return f"The shape is {g.shape}, and should be {w.shape}.{hint}"
-    return ""
+def _value(exercise: Exercise, known: list[tuple[str, Numbers]], wants: Numbers, gots: Numbers) -> str:
+    """Say what is wrong with a value, without the right one."""
+    if wrong := _explain.shape(wants, gots):
+        return wrong
+    want, got = _explain.flat(wants), _explain.flat(gots)
+    if not np.isfinite(got).all():
+        return "It is not finite."
+    for message, number in known:
+        rounded = want.size == 1 and _explain.rounds_to(float(_explain.flat(number)[0]), float(got[0]))
+        if rounded or _close(number, gots, exercise.tolerance):
+            return message
+    return _explain.value(float(want[0]), float(got[0]), exercise.unit) if want.size == 1 else ""
 
 
-def _scale(wants: list[list[np.ndarray]], gots: list[list[np.ndarray]]) -> str:
-    """Say by which constant factor the answers are off, where it is one: scale is the commonest mistake."""
-    want = np.concatenate([w.ravel() for parts in wants for w in parts])
-    got = np.concatenate([g.ravel() for parts in gots for g in parts])
-    if not np.isfinite(got[np.isfinite(want)]).all():
-        return "Your answer has values that are not finite (0·log 0, or a division by zero?)."
-    if all(w.ndim == 2 and np.allclose(w.T, g) for w, g in _square(wants, gots)) and _square(wants, gots):
-        return "Your answer is the transpose of the right one: the axes are swapped."
-    use = np.isfinite(want) & (np.abs(want) > 1e-9)
-    factors = got[use] / want[use]
-    if factors.size > 1 and np.allclose(factors, factors[0], rtol=1e-6) and not np.isclose(factors[0], 0):
-        return _factor(float(factors[0]))
-    differs = np.flatnonzero(~np.isclose(got, want, rtol=1e-6, atol=1e-9))
-    at = int(differs[0]) if differs.size else 0
-    return f"Not yet: for one hidden input you gave {got[at]:.4g}, and {want[at]:.4g} is right."
+def _function(
+    exercise: Exercise,
+    arguments: list[tuple[Any, ...]],
+    known: list[tuple[str, Numbers]],
+    wants: Numbers,
+    gots: Numbers,
+) -> str:
+    """Say what is wrong with a function's answers: their shape, a factor, two slips at once, or where they differ."""
+    if wrong := _explain.shape(wants, gots):
+        return wrong
+    inputs = [_explain.described(_names(exercise, a), a) for a in arguments]
+    return (
+        _explain.not_finite(wants, gots, inputs)
+        or _explain.scale(wants, gots)
+        or _more_than_one(known, gots)
+        or _explain.function_of(_explain.flat(wants), _explain.flat(gots))
+        or _explain.difference(wants, gots, inputs, exercise.tolerance)
+    )
 
 
-def _square(
-    wants: list[list[np.ndarray]], gots: list[list[np.ndarray]]
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the pairs of matrices of one shape that differ."""
-    pairs = [pair for want, got in zip(wants, gots, strict=True) for pair in zip(want, got, strict=True)]
-    return [(w, g) for w, g in pairs if w.ndim == 2 and w.shape == w.T.shape and not np.allclose(w, g)]
+def _more_than_one(known: list[tuple[str, Numbers]], gots: Numbers) -> str:
+    """Say that an answer is a known mistake, and in another unit, of the other sign or off by two as well."""
+    found = []
+    for message, wrong in known:
+        row = _explain.flat(wrong)
+        if _explain.shapes(wrong) != _explain.shapes(gots) or np.allclose(row, row[0]):
+            continue  # a constant has too many multiples
+        off = _explain.factor(row, _explain.flat(gots))
+        if off is not None and (slips := _explain.slips(off)):
+            found.append((len(slips), f"More than one thing is off. {message} And: {'; '.join(slips)}."))
+    return min(found)[1] if found else ""
 
 
-def _factor(factor: float) -> str:
-    """Say what a constant factor between the answer and the right one means."""
-    if np.isclose(factor, -1):
-        return "The sign is wrong."
-    if np.isclose(factor, np.log(2)):
-        return (
-            "Your answer is in nats, and bits are asked for: divide by log 2, or take logarithms to base 2."
-        )
-    if np.isclose(factor, 1 / np.log(2)):
-        return "Your answer is in bits, and nats are asked for: take natural logarithms."
-    return f"Your answer is {factor:.4g} times the right one, every time: a missing factor, or another unit."
+def _names(exercise: Exercise, arguments: tuple[Any, ...]) -> list[str]:
+    """Return what the solution calls its arguments."""
+    try:
+        names = list(inspect.signature(exercise.reference).parameters)
+    except (TypeError, ValueError):
+        names = []
+    names += [f"argument {i + 1}" for i in range(len(names), len(arguments))]
+    return names[: len(arguments)]

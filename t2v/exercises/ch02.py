@@ -76,15 +76,34 @@ EXERCISES = {
                 (s + math.log(2 / d)) / m
             ),
             "That is ε²: take the square root.": lambda s, d, m: (s + math.log(2 / d)) / (2 * m),
+            "The 2 belongs inside the logarithm: log(2/δ), as there are two events to each hypothesis.": lambda s, d, m: (
+                math.sqrt((s + 2 * math.log(1 / d)) / (2 * m))
+            ),
+            "log_size is the logarithm of the class's size already.": lambda s, d, m: math.sqrt(
+                (math.log(s) + math.log(2 / d)) / (2 * m)
+            ),
         },
     ),
     "2.2": Exercise(
         bit_budget(),
         mistakes={
-            "That is a number of nats: divide by log 2.": math.floor(300 - math.log(40)),
-            "You left out δ: log(2/δ) comes off the budget.": math.floor(300 / math.log(2)),
-            "One bit too many: round down, and use log(2/δ), as both sides are asked for.": bit_budget() + 1,
+            "That is a number of nats: divide by log 2.": [
+                300 - math.log(40),
+                math.floor(300 - math.log(40)),
+            ],
+            "You left out δ: log(2/δ) comes off the budget.": [
+                300 / math.log(2),
+                math.floor(300 / math.log(2)),
+            ],
+            "Round down, and use log(2/δ), as both sides are asked for.": bit_budget() + 1,
+            "Whole bits are asked for: round down.": (300 - math.log(40)) / math.log(2),
+            "Hoeffding's exponent is −2mε²: the 2 is missing.": [
+                math.floor((150 - math.log(40)) / math.log(2)),
+                (150 - math.log(40)) / math.log(2),
+            ],
+            "ε enters as its square.": math.floor((6000 - math.log(40)) / math.log(2)),
         },
+        hint="Set 2·2^b·exp(−2mε²) = δ, take logarithms and solve for b: 2mε² is 300. At the end round down.",
     ),
     "2.3": Exercise(
         consistent_margin,
@@ -97,6 +116,11 @@ EXERCISES = {
             "One event only, all m samples right: log(1/δ), not log(2/δ).": lambda s, d, m: (
                 (s + math.log(2 / d)) / m
             ),
+            "That is Hoeffding's margin, which does not use that the training error is 0.": [
+                lambda s, d, m: math.sqrt((s + math.log(1 / d)) / (2 * m)),
+                margin,
+            ],
+            "δ is missing: |H| exp(−εm) = δ.": lambda s, d, m: s / m,
         },
     ),
     "2.4": Exercise(
@@ -109,6 +133,16 @@ EXERCISES = {
             "That is ε²: take the square root.": lambda b, d, m: (
                 (b * math.log(2) + math.log(1 / d)) / (2 * m)
             ),
+            "That is the two-sided margin: one side fails with log(1/δ), not log(2/δ).": lambda b, d, m: (
+                math.sqrt((b * math.log(2) + math.log(2 / d)) / (2 * m))
+            ),
+            "The logarithm of 1/δ must be natural, as that of 1/P(h) is.": [
+                lambda b, d, m: math.sqrt((b * math.log(2) + math.log2(1 / d)) / (2 * m)),
+                lambda b, d, m: math.sqrt((b + math.log2(1 / d)) / (2 * m)),
+            ],
+            "log(1/P(h)) is added, not taken off: a longer description has the larger margin.": lambda b, d, m: (
+                math.sqrt(abs(math.log(1 / d) - b * math.log(2)) / (2 * m))
+            ),
         },
     ),
     "2.5": Exercise(
@@ -118,9 +152,18 @@ EXERCISES = {
             "Take the best hypothesis of each draw, then the mean, not the other way.": lambda p, s: float(
                 (s @ p.T / p.shape[1]).mean(0).max()
             ),
-            "Divide by the number of points, so that a perfect fit gives 1.": lambda p, s: float(
-                (s @ p.T).max(1).mean()
+            "Divide by the number of points, so that a perfect fit gives 1.": [
+                lambda p, s: float((s @ p.T).max(1).mean()),
+                lambda p, s: float((s @ p.T / len(p)).max(1).mean()),
+                lambda p, s: float((s @ p.T / len(s)).max(1).mean()),
+            ],
+            "The axes are swapped: that is the best draw for each hypothesis, and asked is the best hypothesis for "
+            "each draw.": lambda p, s: float((s @ p.T / p.shape[1]).max(0).mean()),
+            "That is the best of all draws; take the mean over the draws.": lambda p, s: float(
+                (s @ p.T / p.shape[1]).max()
             ),
+            "That is the share of labels that the best hypothesis gets right; asked is the mean of prediction times "
+            "label.": lambda p, s: (1 + rademacher(p, s)) / 2,
             "No absolute value: the class need not hold the opposite of each hypothesis.": lambda p, s: float(
                 np.abs(s @ p.T / p.shape[1]).max(1).mean()
             ),
@@ -135,6 +178,9 @@ EXERCISES = {
             ),
             "That is the number of hypotheses; many of them label these points alike.": len,
             "2^n is the most that any class can have; intervals reach fewer.": lambda p: 2 ** p.shape[1],
+            "That leaves out the labelling in which no point is inside.": lambda p: (
+                labellings(p) - bool((p == 0).all(1).any())
+            ),
         },
     ),
 }

@@ -96,6 +96,15 @@ def _linear_round(joint: Array, encoder: Array, beta: float) -> Array:
     return np.asarray(new / new.sum(axis=1, keepdims=True))
 
 
+def _unnormalised(joint: Array, encoder: Array, beta: float) -> Array:
+    """Return the round without its Z(x)."""
+    prior = joint.sum(axis=1)
+    weights = prior @ encoder
+    rows, decoder = joint / prior[:, None], (encoder.T @ joint) / weights[:, None]
+    divergence = (rows[:, None] * np.log(rows[:, None] / decoder[None])).sum(axis=2)
+    return np.asarray(weights * np.exp(-beta * divergence))
+
+
 def _exchanged(joint: Array, encoder: Array, beta: float) -> Array:
     """Return the round with the two arguments of the divergence exchanged."""
     prior = joint.sum(axis=1)
@@ -122,6 +131,18 @@ EXERCISES: dict[str, Exercise] = {
                 2 * _information(j.sum(axis=1)[:, None] * e) - objective_bits(j, e, b)
             ),
             "β is missing.": lambda j, e, b: objective_bits(j, e, 1.0),
+            "β is upside down: it multiplies I(T;Y), you divide by it.": lambda j, e, b: objective_bits(
+                j, e, 1 / b
+            ),
+            "The two informations are exchanged: I(T;X) is the price, I(T;Y) is what β pays for.": lambda j, e, b: (
+                _information(e.T @ j) - b * _information(j.sum(axis=1)[:, None] * e)
+            ),
+            "Here β multiplies I(T;Y); you divide I(T;X) by it instead.": lambda j, e, b: (
+                objective_bits(j, e, b) / b
+            ),
+            "In place of I(T;X) that has I(X;Y), which no encoder changes.": lambda j, e, b: (
+                _information(j) - b * _information(e.T @ j)
+            ),
         },
     ),
     "3.2": Exercise(
@@ -134,6 +155,13 @@ EXERCISES: dict[str, Exercise] = {
             "The divergence is in bits, and the exponential is of nats: β grows by 1/log 2.": lambda j, e, b: (
                 bottleneck_round(j, e, b / math.log(2))
             ),
+            "The exponent is −β KL: clusters that predict badly get less.": lambda j, e, b: bottleneck_round(
+                j, e, -b
+            ),
+            "The rows do not sum to 1: divide by Z(x), the sum over t.": _unnormalised,
+            "Z belongs to x: normalise over t, the second axis, not over x.": lambda j, e, b: (
+                _unnormalised(j, e, b) / _unnormalised(j, e, b).sum(axis=0)
+            ),
         },
     ),
     "3.3": Exercise(
@@ -141,9 +169,13 @@ EXERCISES: dict[str, Exercise] = {
         mistakes={
             "That is 1/σ₂: the information of a small disturbance goes with the square.": 1.25,
             "That is σ₂²: the critical β is its inverse.": 0.64,
-            "σ₂ is 1 − 2ε, the correlation, and not 1 − ε.": 1 / 0.81,
+            "σ₂ is 1 − 2ε, the correlation, and not 1 − ε.": [1 / 0.81, 1 / 0.9],
+            "That is σ₂: the critical β is the inverse of its square.": 0.8,
+            "The first singular value is 1, always: take the second.": 1.0,
         },
         tolerance=2e-3,
+        hint="The normalised matrix has 0.9 on the diagonal and 0.1 off it. What does it do to (1, −1)? "
+        "That factor is σ₂, and the price is 1/σ₂².",
     ),
     "3.4": Exercise(
         critical_value,
@@ -155,6 +187,18 @@ EXERCISES: dict[str, Exercise] = {
             "Divide by the square root of p(x) p(y) before taking singular values.": lambda j: float(
                 1 / np.linalg.svd(j, compute_uv=False)[1] ** 2
             ),
+            "Divide by the square root of p(x) p(y), not by p(x) p(y) itself.": lambda j: float(
+                1 / np.linalg.svd(j / np.outer(j.sum(axis=1), j.sum(axis=0)), compute_uv=False)[1] ** 2
+            ),
+            "Divide by the roots of both margins, not by one margin.": [
+                lambda j: float(1 / np.linalg.svd(j / j.sum(axis=1)[:, None], compute_uv=False)[1] ** 2),
+                lambda j: float(1 / np.linalg.svd(j / j.sum(axis=0), compute_uv=False)[1] ** 2),
+            ],
+            "That belongs to the smallest singular value; take the second largest.": lambda j: float(
+                1
+                / np.linalg.svd(j / np.sqrt(np.outer(j.sum(axis=1), j.sum(axis=0))), compute_uv=False)[-1]
+                ** 2
+            ),
         },
     ),
     "3.5": Exercise(
@@ -164,8 +208,17 @@ EXERCISES: dict[str, Exercise] = {
             "That would be T = constant, which is not sufficient.": 0.0,
             "That is right in nats: divide by log 2.": bits_about_the_cap() * math.log(2),
             "That is I(T;X), the entropy of all three pictures.": 0.75 + bits_about_the_cap(),
+            "That is how often the cap is on, not the entropy of that.": 0.25,
+            "That would be a cap that is on half of the time.": 1.0,
+            "That is one of the two terms of H(N): the other case has a surprise too.": [
+                0.25 * math.log2(4),
+                0.75 * math.log2(4 / 3),
+            ],
         },
         tolerance=5e-3,
+        hint="The minimal sufficient T tells cat, dog and black apart, so the cap is a function of it, and "
+        "I(T;N) = H(N): the entropy of a coin with ¼ and ¾.",
+        unit="bits",
     ),
     "3.6": Exercise(
         gaussian_bits,
@@ -176,6 +229,14 @@ EXERCISES: dict[str, Exercise] = {
                 0.5 * math.log2((b - 1) * r**2 / (1 - r**2)) if b > 1 else 0.0
             ),
             "The factor ½ is missing.": lambda r, b: 2 * gaussian_bits(r, b),
+            "ρ enters as its square, ρ².": [
+                lambda r, b: 0.5 * math.log2((b - 1) * r / (1 - r)) if b * r**2 > 1 else 0.0,
+                lambda r, b: 0.5 * math.log2((b - 1) * r / (1 - r)) if b * r > 1 else 0.0,
+                lambda r, b: 0.5 * math.log2(max((b - 1) * r / (1 - r), 1)),
+            ],
+            "That is I(X;Y), what there is to know; how much of it is kept depends on β.": lambda r, b: (
+                -0.5 * math.log2(1 - r**2)
+            ),
             "That is I(T;Y): I(T;X) is larger by ½ log βρ².": lambda r, b: (
                 gaussian_bits(r, b) - 0.5 * math.log2(max(b * r**2, 1))
             ),

@@ -58,8 +58,10 @@ def _pair(rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 
 def _logits(rng: np.random.Generator) -> tuple[Floats, NDArray[np.int64]]:
+    """Return 30 labels and a decoder's logits; every other decoder is confident and wrong."""
     labels = np.concatenate([np.arange(4), rng.integers(4, size=26)])
-    return rng.normal(size=(30, 4)) + 2 * np.eye(4)[labels], labels
+    told = labels if rng.random() < 0.5 else (labels + 1) % 4
+    return rng.normal(size=(30, 4)) + 2 * np.eye(4)[told], labels
 
 
 def _channel(rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
@@ -78,6 +80,20 @@ EXERCISES = {
                 m, v
             ).sum(),
             "log_var was taken for a standard deviation's logarithm.": lambda m, v: gaussian_kl(m, 2 * v),
+            "The sign of log σ² is wrong: a narrow code is dear, so −log σ² is in the price.": lambda m, v: (
+                gaussian_kl(m, v) + v.sum(axis=1)
+            ),
+            "The −1 of each component is missing: the KL must vanish for N(0, I).": lambda m, v: (
+                gaussian_kl(m, v) + 0.5 * m.shape[1]
+            ),
+            "One −1 for each component, not one for each row.": lambda m, v: (
+                gaussian_kl(m, v) + 0.5 * (m.shape[1] - 1)
+            ),
+            "The half is missing.": lambda m, v: 2 * gaussian_kl(m, v),
+            "The mean enters as its square.": lambda m, v: gaussian_kl(m, v) + 0.5 * (m - m**2).sum(axis=1),
+            "That is KL(N(0, I) ‖ code): the code comes first.": lambda m, v: (
+                0.5 * ((1 + m**2) * np.exp(-v) - 1 + v).sum(axis=1)
+            ),
         },
     ),
     "4.2": Exercise(
@@ -88,6 +104,12 @@ EXERCISES = {
             "Nats: divide by log 2.": lambda p, c, r: slack(p, c, r) * np.log(2),
             "KL is not symmetric: the marginal p(t) comes first.": lambda p, c, r: float(
                 rel_entr(r, p @ c).sum() / np.log(2)
+            ),
+            "That is I(X;T) itself; asked is by how much the rate exceeds it.": lambda p, c, r: _rate(
+                p, c, p @ c
+            ),
+            "Weigh the rows of the channel by p(x) to get p(t), not equally.": lambda p, c, r: float(
+                rel_entr(c.mean(axis=0), r).sum() / np.log(2)
             ),
         },
     ),
@@ -101,6 +123,21 @@ EXERCISES = {
             "The −½ is missing: the KL must vanish where the two laws agree.": lambda s, a, m, g: (
                 log_normal_kl(s, a, m, g) + 0.5
             ),
+            "alpha was taken for a variance: it is the standard deviation of log ε.": lambda s, a, m, g: (
+                log_normal_kl(s, np.sqrt(a), m, g)
+            ),
+            "sigma was taken for a variance: it is a standard deviation.": lambda s, a, m, g: log_normal_kl(
+                s, a, m, np.sqrt(g)
+            ),
+            "Both alpha and sigma were taken for variances: they are standard deviations.": lambda s, a, m, g: (
+                log_normal_kl(s, np.sqrt(a), m, np.sqrt(g))
+            ),
+            "The sign of the logarithm is wrong: it is −log(α/σ).": lambda s, a, m, g: (
+                log_normal_kl(s, a, m, g) + 2 * np.log(a / g)
+            ),
+            "That is the KL the other way round: the noisy signal comes first.": lambda s, a, m, g: (
+                log_normal_kl(np.exp(m), g, np.log(s), a)
+            ),
         },
     ),
     "4.4": Exercise(
@@ -110,6 +147,28 @@ EXERCISES = {
             "Nats: divide by log 2.": lambda z, y: label_bits(z, y) * np.log(2),
             "H(Y) is missing: that is minus the cross-entropy.": lambda z, y: label_bits(z, y) - _entropy(y),
             "The sign of the cross-entropy is wrong.": lambda z, y: 2 * _entropy(y) - label_bits(z, y),
+            "Units are mixed: H(Y) is in bits and the cross-entropy in nats.": lambda z, y: (
+                _entropy(y) + (label_bits(z, y) - _entropy(y)) * np.log(2)
+            ),
+            "Units are mixed: H(Y) is in nats and the cross-entropy in bits.": lambda z, y: (
+                _entropy(y) * np.log(2) + label_bits(z, y) - _entropy(y)
+            ),
+            "The bound can be negative, where the decoder is worse than the label frequencies: do not cut it off.": (
+                lambda z, y: max(0.0, label_bits(z, y))
+            ),
+            "The bound can be negative, where the decoder is worse than the label frequencies: take no absolute value.": (
+                lambda z, y: abs(label_bits(z, y))
+            ),
+            "The sign of the whole is wrong: a good decoder proves much.": lambda z, y: -label_bits(z, y),
+            "H(Y) is that of the label frequencies, not the logarithm of the number of classes.": lambda z, y: (
+                label_bits(z, y) - _entropy(y) + float(np.log2(z.shape[1]))
+            ),
+            "The logits are not normalised: subtract their logsumexp, row by row.": lambda z, y: float(
+                _entropy(y) + z[np.arange(len(y)), y].mean() / np.log(2)
+            ),
+            "Normalise over the classes, the second axis, not over the samples.": lambda z, y: float(
+                _entropy(y) + (z - logsumexp(z, axis=0))[np.arange(len(y)), y].mean() / np.log(2)
+            ),
         },
     ),
     "4.5": Exercise(
@@ -119,6 +178,13 @@ EXERCISES = {
             "The factor ½ is missing.": lambda s, n: 2 * gaussian_bits(s, n),
             "Nats: use log2.": lambda s, n: gaussian_bits(s, n) * np.log(2),
             "Signal and noise are swapped.": lambda s, n: gaussian_bits(n, s),
+            "Bits of the components add, not their powers.": lambda s, n: float(
+                0.5 * np.log2(1 + s.sum() / n.sum())
+            ),
+            "The 1 is missing: without a signal there is no information.": lambda s, n: float(
+                0.5 * np.log2(s / n).sum()
+            ),
+            "These are variances already: do not square them.": lambda s, n: gaussian_bits(s**2, n**2),
         },
     ),
     "4.6": Exercise(
@@ -129,6 +195,13 @@ EXERCISES = {
                 h * (1 - p) ** d
             ),
             "That is one unit's share; several copies are lost less often.": lambda h, p, d: h * (1 - p),
+            "That is what is lost; asked is what arrives.": lambda h, p, d: h * p**d,
+            "p is the probability of being dropped, not of being kept.": lambda h, p, d: (
+                h * (1 - (1 - p) ** d)
+            ),
+            "A second copy of what has arrived adds nothing: bits of copies do not add up.": lambda h, p, d: (
+                h * d * (1 - p)
+            ),
         },
     ),
 }

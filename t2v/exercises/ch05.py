@@ -79,6 +79,10 @@ EXERCISES = {
                 np.log2(len(np.unique(c)))
             ),
             "That is H(X) − H(T̂): what the rounding lost.": lambda c: float(np.log2(len(c)) - layer_bits(c)),
+            "That is H(X): inputs that share a cell are not told apart.": lambda c: float(np.log2(len(c))),
+            "The cells are labels, not probabilities: count how often each occurs.": lambda c: float(
+                -(c[c > 0] / c.sum() * np.log2(c[c > 0] / c.sum())).sum()
+            ),
         },
     ),
     "5.2": Exercise(
@@ -88,6 +92,14 @@ EXERCISES = {
             "That is the lower bound: 2σ² in the exponent, not 8σ².": lambda t, v: _by_distance(t, 8 * v),
             "Nats: use log2.": lambda t, v: noisy_upper(t, v) * _LN2,
             "The mean over j includes j = i.": _without_self,
+            "The exponent is −‖tᵢ − tⱼ‖²/2σ²: the 2 is missing.": lambda t, v: _by_distance(t, v),
+            "noise_var is σ² already: do not square it.": lambda t, v: _by_distance(t, 2 * v**2),
+            "The distance enters as its square.": lambda t, v: float(
+                -np.log2(np.exp(-np.linalg.norm(t[:, None] - t[None], axis=-1) / (2 * v)).mean(1)).mean()
+            ),
+            "The outer mean is over logarithms: take the logarithm for each i, then the mean.": lambda t, v: (
+                float(-np.log2(np.exp(-((t[:, None] - t[None]) ** 2).sum(-1) / (2 * v)).mean()))
+            ),
         },
     ),
     "5.3": Exercise(
@@ -96,6 +108,11 @@ EXERCISES = {
         {
             "First minus last: the peak may come later than the start.": lambda p: float(p[0] - p[-1]),
             "The sign: a fall counts as positive.": lambda p: -fall(p),
+            "That is how far the start lies above the lowest value.": lambda p: float(p[0] - p.min()),
+            "That is the greatest value itself: take off the last one.": lambda p: float(p.max()),
+            "A fall in bits is asked for, not in shares of the greatest value.": lambda p: float(
+                1 - p[-1] / p.max()
+            ),
             "That is the whole range: the lowest value may come before the end.": lambda p: float(np.ptp(p)),
         },
     ),
@@ -107,6 +124,21 @@ EXERCISES = {
                 (2.0**i + np.log(1 / d)) / (2 * e**2)
             ),
             "ε must be squared.": lambda i, e, d: samples_needed(i, e, d) * e,
+            "The 2 of 2m is missing.": lambda i, e, d: 2 * samples_needed(i, e, d),
+            "A real m is asked for: do not round.": [
+                lambda i, e, d: float(np.ceil(samples_needed(i, e, d))),
+                lambda i, e, d: float(np.floor(samples_needed(i, e, d))),
+                lambda i, e, d: float(np.round(samples_needed(i, e, d))),
+            ],
+            "One side only: log(1/δ), not log(2/δ).": lambda i, e, d: float(
+                (2.0**i * _LN2 + np.log(2 / d)) / (2 * e**2)
+            ),
+            "I is in bits, so that there are 2^I cells: not exp(I).": lambda i, e, d: float(
+                (np.exp(i) * _LN2 + np.log(1 / d)) / (2 * e**2)
+            ),
+            "log|H| is 2^I log 2, as there are 2^(2^I) labellings of 2^I cells: you have I log 2.": lambda i, e, d: (
+                float((i * _LN2 + np.log(1 / d)) / (2 * e**2))
+            ),
         },
     ),
     "5.5": Exercise(
@@ -115,6 +147,15 @@ EXERCISES = {
         {
             "That is nH of the frequencies: the exponent, not the exact count.": _n_entropy,
             "Nats: divide by log 2.": lambda c: type_bits(c) * _LN2,
+            "That is the number itself: its logarithm to base 2 is asked for.": lambda c: float(
+                2 ** type_bits(c)
+            ),
+            "gammaln(n) is log (n − 1)!: add one.": lambda c: float(
+                (gammaln(c.sum()) - gammaln(c).sum()) / _LN2
+            ),
+            "That counts all orders, as if equal symbols could be told apart: take off log(counts!).": lambda c: (
+                float(gammaln(c.sum() + 1) / _LN2)
+            ),
         },
     ),
     "5.6": Exercise(
@@ -124,6 +165,10 @@ EXERCISES = {
             "That is the loss of forgetting everything.": lambda y, b: layer_bits(y),
             "The memoriser knows Y: H(Y|T) = 0.": lambda y, b: (1 + b) * layer_bits(y),
             "I(T;X) is H(Y), not the log of the sample's size.": lambda y, b: b * float(np.log2(len(y))),
+            "H(Y) is that of the label frequencies, not the logarithm of the number of classes.": lambda y, b: (
+                b * float(np.log2(len(np.unique(y))))
+            ),
+            "Nats: divide by log 2.": lambda y, b: memoriser_loss(y, b) * _LN2,
         },
     ),
 }

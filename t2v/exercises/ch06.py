@@ -38,6 +38,10 @@ def gibbs(log_likelihood: Floats, prior: Floats, beta: float) -> Floats:
     return np.asarray(q / q.sum(axis=1, keepdims=True))
 
 
+def _scores(log_likelihood: Floats, prior: Floats, beta: float) -> Floats:
+    return np.asarray(log_likelihood / beta + np.log(prior))
+
+
 def gaussian_kl(mean: Floats, log_var: Floats, prior_var: float) -> float:
     """KL(N(mean, diag exp(log_var)) ‖ N(0, prior_var·I)) in nats."""
     return float(0.5 * ((np.exp(log_var) + mean**2) / prior_var - 1 + np.log(prior_var) - log_var).sum())
@@ -78,6 +82,11 @@ EXERCISES = {
             "That is I(D;W): the task is not held fixed.": _information,
             "That is in nats: divide by log 2.": lambda j: overfitting(j) * np.log(2),
             "That is I(θ;W|D): which axis is which?": lambda j: overfitting(j.transpose(1, 0, 2)),
+            "That is I(θ;D|W): which axis is which?": lambda j: overfitting(j.transpose(2, 0, 1)),
+            "H(θ) is missing: it comes off as well.": lambda j: overfitting(j) + _entropy(j.sum(axis=(1, 2))),
+            "That is H(W|θ): what the data explain of it is asked for.": lambda j: (
+                _entropy(j.sum(axis=1)) - _entropy(j.sum(axis=(1, 2)))
+            ),
         },
     ),
     "6.2": Exercise(
@@ -87,6 +96,21 @@ EXERCISES = {
             "The likelihood is raised to β; it must be 1/β.": lambda a, p, b: gibbs(a, p, 1 / b),
             "The prior is missing.": lambda a, p, b: gibbs(a, np.ones_like(p), b),
             "The prior is tempered too; only the likelihood is.": lambda a, p, b: gibbs(a, p ** (1 / b), b),
+            "β is missing.": lambda a, p, b: gibbs(a, p, 1.0),
+            "The rows are not normalised: each must sum to 1.": [
+                lambda a, p, b: p * np.exp(a / b),
+                lambda a, p, b: np.exp(_scores(a, p, b) - _scores(a, p, b).max(axis=1, keepdims=True)),
+            ],
+            "Each data set has its own distribution over weights: normalise the rows, not the columns.": (
+                lambda a, p, b: np.exp(_scores(a, p, b)) / np.exp(_scores(a, p, b)).sum(axis=0)
+            ),
+            "Each data set has its own distribution over weights: normalise the rows, not the whole table.": (
+                lambda a, p, b: np.exp(_scores(a, p, b)) / np.exp(_scores(a, p, b)).sum()
+            ),
+            "The likelihood is given as its logarithm: exponentiate it.": lambda a, p, b: (
+                p * a / (p * a).sum(axis=1, keepdims=True)
+            ),
+            "The sign is wrong: likely weights get more.": lambda a, p, b: gibbs(-a, p, b),
         },
     ),
     "6.3": Exercise(
@@ -101,6 +125,23 @@ EXERCISES = {
             ),
             "The half is missing.": lambda m, v, p: 2 * gaussian_kl(m, v, p),
             "prior_var was squared: it is λ² already.": lambda m, v, p: gaussian_kl(m, v, p**2),
+            "The sign of the log-ratio is wrong: it is log(λ²/σ²).": lambda m, v, p: (
+                gaussian_kl(m, v, p) + float((v - np.log(p)).sum())
+            ),
+            "The −1 of each weight is missing: the KL must vanish where the two agree.": lambda m, v, p: (
+                gaussian_kl(m, v, p) + 0.5 * len(m)
+            ),
+            "One −1 for each weight, not one in all.": lambda m, v, p: (
+                gaussian_kl(m, v, p) + 0.5 * (len(m) - 1)
+            ),
+            "log λ² is missing, once for each weight.": [
+                lambda m, v, p: gaussian_kl(m, v, p) - 0.5 * len(m) * float(np.log(p)),
+                lambda m, v, p: gaussian_kl(m, v, p) - 0.5 * (len(m) - 1) * float(np.log(p)),
+            ],
+            "The prior is N(0, 1) there: prior_var is not used.": lambda m, v, p: gaussian_kl(m, v, 1.0),
+            "That is the KL the other way round: the posterior comes first.": lambda m, v, p: float(
+                0.5 * ((p + m**2) * np.exp(-v) - 1 + v - np.log(p)).sum()
+            ),
         },
     ),
     "6.4": Exercise(
@@ -108,6 +149,12 @@ EXERCISES = {
         _posterior,
         mistakes={
             "The posterior's own variance is missing.": lambda m, v: float(np.mean(m**2)),
+            "That is λ: its square is asked for.": lambda m, v: float(np.sqrt(best_prior_var(m, v))),
+            "log_var is a logarithm: exponentiate it.": lambda m, v: float(np.mean(m**2 + v)),
+            "The means count too: they are what pulls the prior wide.": lambda m, v: float(np.exp(v).mean()),
+            "log_var was taken for the standard deviation's logarithm.": lambda m, v: best_prior_var(
+                m, 2 * v
+            ),
             "The sum, not the mean.": lambda m, v: 5 * best_prior_var(m, v),
             "The mean of squares, not the variance: weights need not average to zero.": lambda m, v: float(
                 np.var(m) + np.exp(v).mean()
@@ -122,15 +169,26 @@ EXERCISES = {
             "Standard deviations do not add; variances do.": lambda x, w, v: np.stack(
                 [w @ x, (np.sqrt(v) @ np.abs(x)) ** 2]
             ),
+            "The second row holds standard deviations; variances are asked for.": lambda x, w, v: np.stack(
+                [w @ x, np.sqrt(v @ x**2)]
+            ),
+            "weight_var is a variance already: do not square it.": lambda x, w, v: np.stack(
+                [w @ x, v**2 @ x**2]
+            ),
+            "The means come first, then the variances.": lambda x, w, v: np.stack([v @ x**2, w @ x]),
         },
     ),
     "6.6": Exercise(
         200 * np.log(10),
         mistakes={
             "That is in bits; the question asks for nats.": 200 * np.log2(10),
-            "That is one label; there are 200.": np.log(10),
+            "That is one label; there are 200.": [np.log(10), np.log2(10)],
+            "Those are 200 units of log 10: take natural logarithms.": 200.0,
+            "A label of ten has log 10 nats, not 10.": 2000.0,
         },
         tolerance=1e-3,
+        hint="The weights must hold the entropy of the labels: 200 independent ones, each uniform over ten classes.",
+        unit="nats",
     ),
     "6.7": Exercise(
         realisable_bound,
@@ -141,6 +199,19 @@ EXERCISES = {
             ),
             "Pinsker's square root is the looser bound.": lambda k, m, d: float(
                 np.sqrt((k + np.log(2 * np.sqrt(m) / d)) / (2 * m))
+            ),
+            "That is 1 − p: kl(0‖p) = −log(1 − p) gives p = 1 − exp(−budget).": lambda k, m, d: (
+                1 - realisable_bound(k, m, d)
+            ),
+            "The budget has log(2√m/δ): √m is missing.": lambda k, m, d: realisable_bound(
+                k, m, d * np.sqrt(m)
+            ),
+            "The budget has log(2√m/δ), not log(2m/δ): take the root of m.": lambda k, m, d: realisable_bound(
+                k, m, d / np.sqrt(m)
+            ),
+            "The budget has log(2√m/δ): the 2 is missing.": lambda k, m, d: realisable_bound(k, m, 2 * d),
+            "The budget has log(2√m/δ), not log(1/δ).": lambda k, m, d: realisable_bound(
+                k, m, 2 * d * np.sqrt(m)
             ),
         },
     ),

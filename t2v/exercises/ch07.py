@@ -17,11 +17,24 @@ def logit_fisher(logits: Floats) -> Floats:
     return np.asarray(np.diag(p) - np.outer(p, p))
 
 
+def _one_score(logits: Floats) -> Floats:
+    """Return the outer product of the score of the likeliest label."""
+    p = np.exp(logits - logits.max())
+    p = p / p.sum()
+    score = np.eye(len(p))[p.argmax()] - p
+    return np.outer(score, score)
+
+
+def _middle(probabilities: Floats) -> Floats:
+    """Return diag(p) − p pᵀ for each sample."""
+    eye = np.eye(probabilities.shape[1])
+    return np.asarray(probabilities[:, :, None] * (eye - probabilities[:, None, :]))
+
+
 def gauss_newton(jacobian: Floats, probabilities: Floats) -> Floats:
     """Mean over samples of Jᵀ (diag p − p pᵀ) J; shapes (n, classes, k) and (n, classes)."""
-    n, classes = probabilities.shape
-    middle = probabilities[:, :, None] * (np.eye(classes) - probabilities[:, None, :])
-    return np.asarray(np.einsum("nci,ncd,ndj->ij", jacobian, middle, jacobian) / n)
+    middle = _middle(probabilities)
+    return np.asarray(np.einsum("nci,ncd,ndj->ij", jacobian, middle, jacobian) / len(jacobian))
 
 
 def laplace_kl(mean: Floats, fisher: Floats, m: int, prior_var: float) -> float:
@@ -64,6 +77,14 @@ EXERCISES = {
                 logit_fisher(z).sum(axis=1) + np.exp(z) / np.exp(z).sum()
             ),
             "The sign is wrong: a Fisher matrix has a positive diagonal.": lambda z: -logit_fisher(z),
+            "That is its diagonal alone: off it stands −p_i p_j.": [
+                lambda z: np.diag(np.diag(logit_fisher(z))),
+                lambda z: np.diag(logit_fisher(z)),
+            ],
+            "Those are logits: make probabilities of them first.": lambda z: np.diag(z) - np.outer(z, z),
+            "That is the outer product of one score, of the likeliest label: take its mean under p.": lambda z: (
+                _one_score(z)
+            ),
         },
     ),
     "7.2": Exercise(
@@ -76,6 +97,15 @@ EXERCISES = {
             "The middle is diag(p) alone; subtract p pᵀ.": lambda j, p: (
                 np.einsum("nci,nc,ncj->ij", j, p, j) / len(j)
             ),
+            "The middle is missing: JᵀJ weighs all classes alike.": lambda j, p: (
+                np.einsum("nci,ncj->ij", j, j) / len(j)
+            ),
+            "Take the mean of Jᵀ(diag p − p pᵀ)J, not the product of the means.": lambda j, p: gauss_newton(
+                j.mean(axis=0)[None], p.mean(axis=0)[None]
+            ),
+            "Each sample's own Jacobian stands on both sides: Σᵢ Jᵢᵀ(…)Jᵢ, and no pairs of samples.": lambda j, p: (
+                np.einsum("nci,ncd,mdj->ij", j, _middle(p), j) / len(j)
+            ),
         },
     ),
     "7.3": Exercise(
@@ -85,6 +115,35 @@ EXERCISES = {
             "That is the printed formula: k log λ² − k and the trace are missing.": _printed,
             "Σ = F⁻¹ was used: one sample's worth. It is (mF)⁻¹.": lambda w, f, m, v: laplace_kl(w, f, 1, v),
             "The half is missing.": lambda w, f, m, v: 2 * laplace_kl(w, f, m, v),
+            "The trace of Σ over λ² is missing.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) - 0.5 * np.trace(np.linalg.inv(m * f)) / v
+            ),
+            "−k is missing: the KL must vanish where the two agree.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) + 0.5 * len(w)
+            ),
+            "k log λ² is missing.": lambda w, f, m, v: laplace_kl(w, f, m, v) - 0.5 * len(w) * np.log(v),
+            "log λ² comes once for each of the k weights.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) - 0.5 * (len(w) - 1) * np.log(v)
+            ),
+            "The weights' own ‖μ‖²/λ² is missing.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) - 0.5 * w @ w / v
+            ),
+            "log|mF| is missing.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) - 0.5 * np.linalg.slogdet(m * f)[1]
+            ),
+            "log|mF| = k log m + log|F|: the first part is missing, or has no k.": [
+                lambda w, f, m, v: laplace_kl(w, f, m, v) - 0.5 * len(w) * np.log(m),
+                lambda w, f, m, v: laplace_kl(w, f, m, v) - 0.5 * (len(w) - 1) * np.log(m),
+            ],
+            "The trace is of Σ = (mF)⁻¹: the m is missing there.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) + 0.5 * (1 - 1 / m) * np.trace(np.linalg.inv(f)) / v
+            ),
+            "That is the printed formula with λ² for all of its terms: −k and the trace are still missing.": (
+                lambda w, f, m, v: _printed(w, f, m, v) + 0.5 * len(w) * np.log(v)
+            ),
+            "log|Σ| = −log|mF|: its sign is wrong.": lambda w, f, m, v: (
+                laplace_kl(w, f, m, v) - np.linalg.slogdet(m * f)[1]
+            ),
         },
     ),
     "7.4": Exercise(
@@ -99,24 +158,44 @@ EXERCISES = {
             ),
             "σ enters as its square.": lambda x, s, v: regression_information(x, np.sqrt(s), v),
             "That is in bits.": lambda x, s, v: regression_information(x, s, v) / np.log(2),
+            "The I is missing: what the prior knows already is taken off twice.": lambda x, s, v: float(
+                0.5 * np.linalg.slogdet(v * x.T @ x / s**2)[1]
+            ),
+            "That is the log-determinant of the Fisher matrix alone, with neither I nor λ².": [
+                lambda x, s, v: float(0.5 * np.linalg.slogdet(x.T @ x / s**2)[1]),
+                lambda x, s, v: float(0.5 * np.linalg.slogdet(x.T @ x / s**2 / len(x))[1]),
+            ],
+            "λ² is missing: a narrow prior leaves little to learn.": lambda x, s, v: regression_information(
+                x, s, 1.0
+            ),
+            "prior_var is λ² already: do not square it.": lambda x, s, v: regression_information(x, s, v**2),
+            "That is the determinant of the sum of I and the diagonal: the columns of x are not orthogonal.": (
+                lambda x, s, v: float(0.5 * np.log(1 + v * (x**2).sum(axis=0) / s**2).sum())
+            ),
         },
     ),
     "7.5": Exercise(
         1 / 16,
         mistakes={
-            "A mean divides by 16, so its square by 256; but 16 independent terms remain.": 1 / 256,
+            "A mean divides by 16, so its square by 256; but how many of the 256 terms remain?": 1 / 256,
+            "A standard deviation falls with the root; the square of the mean is a variance.": 1 / 4,
             "Upside down: the estimate is too small, not too large.": 16.0,
             "Scores of different samples are independent with mean zero: they do not add up.": 1.0,
         },
         tolerance=1e-9,
+        hint="Write the square of the mean as a sum over pairs of samples. Which of the pairs have the expectation 0?",
     ),
     "7.6": Exercise(
         45,
         mistakes={
             "Of each sample's ten scores only nine are independent: weighted by p they sum to zero.": 50,
             "Five is the rank of the *empirical* Fisher matrix.": 5,
+            "There is one such relation for each sample, not one in all.": 49,
+            "That is one sample's share; there are five.": [9, 10],
         },
         tolerance=1e-9,
+        hint="F adds up five matrices, one for each sample. Each is spanned by ten scores with Σ p(y) s(y) = 0: "
+        "how many of the ten are independent?",
     ),
     "7.7": Exercise(
         smallest_trace,
@@ -124,6 +203,13 @@ EXERCISES = {
         mistakes={
             "That is the trace at c = 1, before rescaling.": lambda a, b: a + b,
             "Half of it: both layers contribute √(ab) at the optimum.": lambda a, b: float(np.sqrt(a * b)),
+            "That is c, or one of its powers, at the optimum: put it into the trace.": [
+                lambda a, b: float((a / b) ** 0.25),
+                lambda a, b: float((a / b) ** 0.5),
+                lambda a, b: float(a / b),
+            ],
+            "Take the root of the product of the traces.": lambda a, b: 2 * a * b,
+            "At the minimum c⁴ = a/b, not b/a.": lambda a, b: float(a * np.sqrt(a / b) + b * np.sqrt(b / a)),
         },
     ),
 }

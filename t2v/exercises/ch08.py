@@ -28,7 +28,7 @@ def _p_and_signs(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _three_columns(rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Return two skewed variables and a third that drives both."""
+    """Return two skewed variables and a third that drives both: given it, as often below zero as above."""
     z = rng.normal(size=30)
     return np.exp(z + rng.normal(size=30)), z + rng.normal(size=30), z**3
 
@@ -85,6 +85,15 @@ EXERCISES: dict[str, Exercise] = {
             "That is one number for each kernel; average over the input channels too.": lambda f: f.mean(
                 (2, 3)
             ),
+            "That is the mean over all weights; keep one value for each filter.": lambda f: f.mean(),
+            "That is the greatest of a filter's weights; the embedding takes their mean.": lambda f: f.max(
+                (1, 2, 3)
+            ),
+            "F is a mean of squares already: take no root, and no square.": [
+                lambda f: np.sqrt(f).mean((1, 2, 3)),
+                lambda f: np.sqrt(f.mean((1, 2, 3))),
+                lambda f: (f**2).mean((1, 2, 3)),
+            ],
         },
     ),
     "8.2": Exercise(
@@ -93,7 +102,23 @@ EXERCISES: dict[str, Exercise] = {
         {
             "That is the entropy in nats: the impurity is one minus the sum of the squared probabilities.": _entropy,
             "That is the mean sum of squares; the impurity is one minus it.": lambda z: 1 - _impurity(z),
-            "The softmax runs over the classes, the second axis.": lambda z: _impurity(z.T),
+            "The softmax runs over the classes, the second axis.": [
+                lambda z: _impurity(z.T),
+                lambda z: float((1 - (softmax(z, axis=0) ** 2).sum(1)).mean()),
+                lambda z: float((1 - (softmax(z) ** 2).sum(1)).mean()),
+            ],
+            "That is one minus the greatest probability: all of the squares count.": lambda z: float(
+                (1 - softmax(z, axis=1).max(1)).mean()
+            ),
+            "That is the sum over the rows; take the mean.": lambda z: float(
+                (1 - (softmax(z, axis=1) ** 2).sum(1)).sum()
+            ),
+            "That is the impurity of the mean probabilities: take the impurity of each row, then the mean.": lambda z: (
+                float(1 - (softmax(z, axis=1).mean(0) ** 2).sum())
+            ),
+            "That is the entropy in bits: the impurity is one minus the sum of the squared probabilities.": lambda z: (
+                _entropy(z) / float(np.log(2))
+            ),
         },
     ),
     "8.3": Exercise(
@@ -101,8 +126,10 @@ EXERCISES: dict[str, Exercise] = {
         mistakes={
             "That is $p(1-p)$ at the crossing; solve it for $p$.": (np.sqrt(2) - 1) / 2,
             "That is the smaller of the two probabilities.": 1 - 1 / np.sqrt(2),
+            "There both draws have a variance, but not the same.": [0.5, 1.0],
         },
         tolerance=1e-3,
+        hint="1/q − 4 = 4q is a quadratic equation for q = p(1 − p). Take its positive root, then solve p(1 − p) = q.",
     ),
     "8.4": Exercise(
         _root,
@@ -115,6 +142,15 @@ EXERCISES: dict[str, Exercise] = {
                 np.sqrt(p) * r - p * (np.sqrt(p) * r).mean()
             ),
             "The root of $p$ is missing: $u = \\sqrt{p} \\odot r$.": lambda p, r: p * r - p * (p * r).sum(),
+            "Subtract $p$ times the sum, not the root of $p$ times the sum, and not the sum itself.": [
+                lambda p, r: np.sqrt(p) * r - np.sqrt(p) * (np.sqrt(p) * r).sum(),
+                lambda p, r: np.sqrt(p) * r - (np.sqrt(p) * r).sum(),
+                lambda p, r: np.sqrt(p) * r - (np.sqrt(p) * r).mean(),
+            ],
+            "The sign is wrong: $p$ times the sum is subtracted.": lambda p, r: (
+                np.sqrt(p) * r + p * (np.sqrt(p) * r).sum()
+            ),
+            "The signs are missing.": lambda p, r: np.sqrt(p) - p * np.sqrt(p).sum(),
         },
     ),
     "8.5": Exercise(
@@ -128,6 +164,22 @@ EXERCISES: dict[str, Exercise] = {
             "The denominator is missing: divide by the root of $(1-r_{xz}^2)(1-r_{yz}^2)$.": lambda x, y, z: (
                 _numerator(rankdata(x), rankdata(y), rankdata(z))
             ),
+            "The root in the denominator is missing.": lambda x, y, z: (
+                partial_spearman(x, y, z) ** 2 / _numerator(rankdata(x), rankdata(y), rankdata(z))
+            ),
+            "The sign is wrong: the product of the other two correlations is subtracted from r_xy.": (
+                lambda x, y, z: -partial_spearman(x, y, z)
+            ),
+            "A partial correlation can be negative: do not take its absolute value.": lambda x, y, z: abs(
+                partial_spearman(x, y, z)
+            ),
+            "A partial correlation can be negative: do not cut it off at 0.": lambda x, y, z: max(
+                0.0, partial_spearman(x, y, z)
+            ),
+            "The variables are in another order: z, the last, is held fixed.": [
+                lambda x, y, z: partial_spearman(x, z, y),
+                lambda x, y, z: partial_spearman(z, y, x),
+            ],
         },
     ),
     "8.6": Exercise(
@@ -139,6 +191,15 @@ EXERCISES: dict[str, Exercise] = {
             ),
             "A variance falls with n, a standard error with √n.": lambda v: (
                 v.std(0, ddof=1) / len(v) / v.mean(0)
+            ),
+            "That is the variance of the mean: the standard error is its root.": [
+                lambda v: v.var(0, ddof=1) / len(v) / v.mean(0),
+                lambda v: v.var(0, ddof=1) / len(v) / v.mean(0) ** 2,
+                lambda v: v.var(0) / len(v) / v.mean(0),
+                lambda v: v.var(0, ddof=1) / np.sqrt(len(v)) / v.mean(0),
+            ],
+            "That is the error of the mean of all filters together: each has its own.": lambda v: (
+                v.std(ddof=1) / np.sqrt(len(v)) / v.mean()
             ),
             "Estimate the variance with n − 1: the mean comes from the same images (ddof=1).": lambda v: (
                 v.std(0) / np.sqrt(len(v)) / v.mean(0)

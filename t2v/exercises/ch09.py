@@ -30,6 +30,7 @@ def _matrix_and_labels(rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _matrix_and_tree(rng: np.random.Generator) -> tuple[Array, Array, int]:
+    """Return distances of random points, the lengths of paths in a tree that has nothing to do with them, and k."""
     return _points(rng), np.round(2 * _points(rng)), int(rng.integers(2, 5))
 
 
@@ -39,14 +40,19 @@ def _one_matrix(rng: np.random.Generator) -> tuple[Array]:
 
 def jensen_shannon(f_a: Array, f_b: Array) -> float:
     """Solution of exercise 9.2: the Jensen–Shannon divergence, in nats."""
-    p, q = f_a / f_a.sum(), f_b / f_b.sum()
-    middle = (p + q) / 2
+    return _js(f_a / f_a.sum(), f_b / f_b.sum())
 
-    def kl(u: Array) -> float:
-        seen = u > 0
-        return float((u[seen] * np.log(u[seen] / middle[seen])).sum())
 
-    return (kl(p) + kl(q)) / 2
+def _js(p: Array, q: Array, middle: Array | None = None) -> float:
+    """Return the mean of KL(p‖middle) and KL(q‖middle), by default with (p + q)/2 in the middle."""
+    if middle is None:
+        middle = (p + q) / 2
+    return (_kl(p, middle) + _kl(q, middle)) / 2
+
+
+def _kl(p: Array, q: Array) -> float:
+    seen = p > 0
+    return float((p[seen] * np.log(p[seen] / q[seen])).sum())
 
 
 def nearest_share(d: Array, labels: Array) -> float:
@@ -64,8 +70,12 @@ def curve_at(d: Array, tree: Array, k: int) -> float:
 
 def centre(d: Array) -> Array:
     """Solution of exercise 9.5: the matrix of inner products that belongs to the distances d."""
-    j = np.eye(len(d)) - 1 / len(d)
-    return -j @ d**2 @ j / 2
+    return _centred(d**2)
+
+
+def _centred(square: Array) -> Array:
+    j = np.eye(len(square)) - 1 / len(square)
+    return -j @ square @ j / 2
 
 
 def _with_self(d: Array, tree: Array, k: int) -> float:
@@ -89,11 +99,16 @@ EXERCISES = {
     "9.1": Exercise(
         3 / 5,
         mistakes={
-            "That lets A and B be neighbours although they share pictures.": 4 / 5,
+            "That lets A and B be neighbours although they share pictures.": [4 / 5, 4.0, 80.0],
             "A and B are still asked; they only look past each other to the next nearest task.": 2 / 3,
             "A task does not count as its own neighbour.": 1.0,
+            "That is how many tasks; a share of the five is asked for.": 3.0,
+            "That is in per cent; write it as a share of one.": 60.0,
+            "That is the share of the others: asked is the share with a neighbour of its own group.": 2 / 5,
         },
         tolerance=2e-3,
+        hint="Write down the nearest task of each of the five, without A for B and without B for A; then count those "
+        "of the same group.",
     ),
     "9.2": Exercise(
         jensen_shannon,
@@ -106,6 +121,23 @@ EXERCISES = {
             "The mean of the two divergences is asked for, not their sum.": lambda a, b: (
                 2 * jensen_shannon(a, b)
             ),
+            "Make both sum to one first: a divergence is between distributions.": lambda a, b: _js(a, b),
+            "Divide each by its own sum, not by its norm or its maximum.": [
+                lambda a, b: _js(a / np.linalg.norm(a), b / np.linalg.norm(b)),
+                lambda a, b: _js(a / a.max(), b / b.max()),
+            ],
+            "The mean of both embeddings is taken after each sums to one, not before.": lambda a, b: _js(
+                a / a.sum(), b / b.sum(), (a + b) / (a + b).sum()
+            ),
+            "That is KL(p‖m) or KL(q‖m) alone: take the mean of both.": [
+                lambda a, b: _kl(a / a.sum(), (a / a.sum() + b / b.sum()) / 2),
+                lambda a, b: _kl(b / b.sum(), (a / a.sum() + b / b.sum()) / 2),
+            ],
+            "That compares p and q with each other; both are compared with their mean.": [
+                lambda a, b: _kl(a / a.sum(), b / b.sum()),
+                lambda a, b: _js(a / a.sum(), b / b.sum(), b / b.sum()),
+                lambda a, b: (_kl(a / a.sum(), b / b.sum()) + _kl(b / b.sum(), a / a.sum())) / 2,
+            ],
         },
     ),
     "9.3": Exercise(
@@ -117,6 +149,9 @@ EXERCISES = {
                 (labels[d.argmax(1)] == labels).mean()
             ),
             "That is the share of *other* labels.": lambda d, labels: 1 - nearest_share(d, labels),
+            "That is their number; divide by the number of tasks.": lambda d, labels: (
+                len(d) * nearest_share(d, labels)
+            ),
         },
     ),
     "9.4": Exercise(
@@ -126,6 +161,20 @@ EXERCISES = {
             "The task itself is among its k nearest: leave it out.": _with_self,
             "Those are the farthest tasks.": _farthest,
             "That is the k-th neighbour alone; average over the first k.": _kth,
+            "That is the mean of d over the neighbours; d chooses them, and the mean is of tree.": [
+                lambda d, tree, k: curve_at(d, d, k),
+                lambda d, tree, k: _with_self(d, d, k),
+            ],
+            "d and tree are exchanged: d chooses the neighbours, and the mean is of tree.": lambda d, tree, k: (
+                curve_at(tree, d, k)
+            ),
+            "That is the sum over the k neighbours; take their mean.": lambda d, tree, k: (
+                k * curve_at(d, tree, k)
+            ),
+            "That is one neighbour too many, or too few.": [
+                lambda d, tree, k: curve_at(d, tree, k + 1),
+                lambda d, tree, k: curve_at(d, tree, k - 1),
+            ],
         },
     ),
     "9.5": Exercise(
@@ -136,6 +185,16 @@ EXERCISES = {
             "The factor −1/2 is missing.": lambda d: -2 * centre(d),
             "The sign is wrong: large distances belong to negative inner products.": lambda d: -centre(d),
             "Centre the rows and the columns.": _uncentred,
+            "Centre the rows *and* the columns: J stands on both sides.": [
+                lambda d: _uncentred(d) @ (np.eye(len(d)) - 1 / len(d)),
+                lambda d: (np.eye(len(d)) - 1 / len(d)) @ _uncentred(d),
+            ],
+            "Square the distances entry by entry, d**2, and not by a matrix product.": lambda d: _centred(
+                d @ d
+            ),
+            "J is I − 1/n in every entry: the n is missing.": lambda d: (
+                (np.eye(len(d)) - 1) @ _uncentred(d) @ (np.eye(len(d)) - 1)
+            ),
         },
     ),
     "9.6": Exercise(
@@ -146,7 +205,10 @@ EXERCISES = {
             ),
             "That is the variance s²; the standard deviation is its root.": 0.04,
             "The distance is *half* the variance of the log-ratio, 2s².": float(np.sqrt(0.02)),
+            "That is half of the distance, a variance; the standard deviation is the root of one.": 0.02,
         },
         tolerance=1e-3,
+        hint="d_sym is half the variance of the log-ratio. The log-ratio is a difference of two noisy numbers: what is "
+        "its variance, in terms of s²?",
     ),
 }
