@@ -19,9 +19,11 @@ steps, all in the log domain:
    taken.
 3. The optimality conditions of rate–distortion theory (Csiszár, 1974) say when the result is the global
    minimum: c(s) = Σ_x p(x) exp(−β KL(p(y|x)‖s)) / Z(x) ≤ 1 for *every* s, also those that are nobody's
-   cluster. Where a search of the simplex finds c(s) > 1, a cluster is inserted at s: this is how bifurcations
-   are found, and how local minima are left. What remains, log max c(s), bounds the distance to the global
-   minimum: it is reported as ``gap``.
+   cluster. Where c(s) > 1, a cluster is inserted at s: this is how bifurcations are found, and how local
+   minima are left. What remains, log max c(s), bounds the distance to the global minimum: it is reported as
+   ``gap``. Where X has two symbols all maxima of c(s) are known, and the gap is a proof; with more symbols
+   they are searched for, from mixtures of the p(y|x) and from both sides of every cluster, and the gap is as
+   good as that search (``proven`` tells which).
 4. With fewer clusters than the global minimum wants, the problem is not convex: then the best of an annealed
    path, of the unrestricted solution merged, of hard clusters and of random restarts is returned.
 """
