@@ -222,7 +222,7 @@ def _with_nan(exercise: Exercise, answer: Any, arguments: list[tuple[Any, ...]],
     except FloatingPointError:
         return Result(
             False,
-            "Right where the input is, but 0·log 0 = NaN is computed and then hidden, and a NaN that a bug has left in "
+            "Right for every proper input, but 0·log 0 = NaN is computed and then hidden, and a NaN that a bug has left in "
             "the input is hidden with it. Leave the zeros out before the logarithm, or use scipy.special.xlogy.",
         )
     return Result(
