@@ -393,12 +393,13 @@ def everywhere(source: Source, posteriors: Array, points: Array) -> Array:
 
 @cache
 def _mixtures(n: int) -> Array:
-    """Return distributions over n symbols: of two symbols, at most 120, and 30 random ones."""
+    """Return distributions over n symbols: of two symbols and at random, 150 for few symbols and 40 for many."""
     rng = np.random.default_rng(0)
+    few = n <= _FEW
     pairs = np.array([(i, j) for i in range(n) for j in range(n) if i != j])
-    first, second = np.eye(n)[rng.permutation(pairs)[:60]].transpose(1, 0, 2)
-    two = [share * first + (1 - share) * second for share in ((0.5, 0.9) if n <= _FEW else (0.6,))]
-    return np.concatenate([*two, rng.dirichlet(np.full(n, 0.5), size=30)])
+    first, second = np.eye(n)[rng.permutation(pairs)[: 60 if few else 20]].transpose(1, 0, 2)
+    two = [share * first + (1 - share) * second for share in ((0.5, 0.9) if few else (0.6,))]
+    return np.concatenate([*two, rng.dirichlet(np.full(n, 0.5), size=30 if few else 20)])
 
 
 def _leading(source: Source, posteriors: Array, points: Array) -> Array:
@@ -488,12 +489,13 @@ def descend(
     for _ in range(rounds):
         state, n, converged = _polish(source, beta, clusters, tol, max_iter)
         n_iter, room = n_iter + n, cap - len(state.weights)
-        found = modes(source, beta, state.log_z, rows(source), 50, 0.1 * tol)
+        found = modes(source, beta, state.log_z, rows(source), 50, 0.1 * tol, state.points)
         added = _insert(source, beta, state, found, room, tol)
         if added is None and len(source.prior) > 2:  # with two symbols nothing has been missed
             posteriors = (source.prior[:, None] * state.ratio).T
             starts = everywhere(source, posteriors, state.points)
-            more = modes(source, beta, state.log_z, starts, 50, 0.1 * tol, state.points)
+            cycles = 50 if len(source.prior) <= _FEW else 25
+            more = modes(source, beta, state.log_z, starts, cycles, 0.1 * tol, state.points)
             added = _insert(source, beta, state, more, room, tol)
             found = Maxima(*(np.concatenate(pair) for pair in zip(found, more, strict=True)))
         if added is None:
