@@ -9,13 +9,15 @@ For sample :math:`n` a layer that multiplies (Linear, convolution) has the weigh
 * few positions: :math:`\|g_{n,o} X_n^\top\|^2 = g_{n,o} K_n g_{n,o}^\top` through the Gram matrix :math:`K_n = X_n^\top X_n`;
 * otherwise: the product itself, squared.
 
-:mod:`t2v.fisher` is the public side of this module.
+The one assumption is that the first axis of a layer's input holds the samples, or a whole number of rows (windows, frames,
+tokens) of each sample, one sample after the other. :mod:`t2v.fisher` checks it, and is the public side of this module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,20 +25,60 @@ from torch.nn import functional as F
 from torch.nn import grad
 
 Hooks = list[torch.utils.hooks.RemovableHandle]
+#: (layer, its input, the gradient at its output) → parameter name → gradient of each sample ``(n, *parameter.shape)``.
+Rule = Callable[[Any, Tensor, Tensor], Mapping[str, Tensor]]
 
 #: Per-sample gradients are made in chunks of at most this many numbers.
 CHUNK = 2**23
+
+
+class MixesSamplesError(ValueError):
+    """The samples of a batch are not independent of each other, so there is no gradient of one sample."""
+
+
+class Store(dict[str, "Captured"]):
+    """What the hooks of one forward pass captured; and, where faults are tolerated, why a layer cannot be captured."""
+
+    tolerant = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: dict[str, str] = {}
+
+    def fault(self, name: str, reason: str) -> None:
+        """Raise ValueError, or note the reason and forget the layer."""
+        if not self.tolerant:
+            raise ValueError(reason)
+        self.faults.setdefault(name, reason)
+        self.pop(name, None)
 
 
 class Captured:
     """A layer's input during one forward pass, and the edge of the graph at its output."""
 
     edge: Any  # torch.autograd.graph.GradientEdge, which older torch versions do not export for typing
+    #: The parameters that the handler knows, and the axis of the weights that counts filters.
+    keys: tuple[str, ...] = ("weight", "bias")
+    filter_axis = 0
 
     def __init__(self, module: Any, x: Tensor, name: str) -> None:
         self.module, self.x, self.name = module, x, name
         self.version = x._version
         self.shape: torch.Size = x.shape
+        self.n = len(x) if x.ndim else 0  # samples; each has the same number of rows of the first axis
+
+    @property
+    def rows(self) -> int:
+        """Rows of the first axis that belong to one sample."""
+        return len(self.x) // self.n
+
+    def holds(self, n: int, rows: int) -> bool:
+        """Tell whether input and output hold ``rows`` rows of each of ``n`` samples along the first axis."""
+        return self.x.ndim > 0 and len(self.x) == n * rows and self.shape[:1] == self.x.shape[:1]
+
+    def fold(self, per_row: Tensor) -> Tensor:
+        """Sum the gradients ``(n · rows, …)`` of the rows of each sample."""
+        return per_row if self.rows == 1 else per_row.reshape(self.n, self.rows, *per_row.shape[1:]).sum(1)
 
     def attach(self, out: Tensor) -> Tensor:
         """Keep the edge of the graph at ``out`` (starting one if need be), and return what goes on through the network."""
@@ -49,6 +91,11 @@ class Captured:
         # The edge stays that of the value before an in-place operation on ``out``.
         self.edge = torch.autograd.graph.get_gradient_edge(out)
         return out
+
+    def size(self, g: Tensor) -> float:
+        """Bound the largest squared gradient of a weight from above, by Cauchy and Schwarz: the yardstick of rounding."""
+        norm = float(torch.linalg.vector_norm(self.x)) if self.x.is_floating_point() else 0.0
+        return float(torch.linalg.vector_norm(g)) ** 2 * max(norm**2, float(self.x.numel()))
 
     def squares(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
         """Return parameter name → squares; see :func:`t2v.fisher._stream` for ``pool``."""
@@ -91,6 +138,16 @@ def _reduce_rows(rows: Tensor, pool: str | None, fan: int) -> Tensor:
     return rows.sum(1) if pool == "sample" else rows.sum(0) / fan
 
 
+def square(gradient: Tensor, pool: str | None, filter_axis: int = 0) -> Tensor:
+    """Square one sample's gradient of a parameter, and pool it as the handlers do."""
+    squares = gradient.square()
+    if pool == "sample":
+        return squares.sum()[None]
+    if pool == "filter" and squares.ndim > 1:
+        return squares.movedim(filter_axis, 0).flatten(1).mean(1)
+    return squares
+
+
 class Product(Captured):
     """A layer that multiplies patches of its input by a matrix: Linear and the convolutions."""
 
@@ -108,6 +165,13 @@ class Product(Captured):
         size = self.chunk()
         for gs, xs in zip(g.split(size), x.split(size), strict=True):
             yield gs @ xs.mT
+
+    def one_sample(self, t: Tensor) -> Tensor:
+        """Turn ``(n · rows, groups, channels, positions)`` into ``(n, groups, channels, rows · positions)``."""
+        if self.rows == 1:
+            return t
+        t = t.reshape(self.n, self.rows, *t.shape[1:])
+        return t.permute(0, 2, 3, 1, 4).reshape(self.n, *t.shape[2:4], -1)
 
     def chunk(self) -> int:
         """How many samples' gradients may stand in memory together."""
@@ -160,10 +224,10 @@ class LinearLayer(Product):
     """``nn.Linear`` on ``(n, …, in)``: the axes between are positions."""
 
     def patches(self) -> Tensor:
-        return self.x.reshape(len(self.x), 1, -1, self.x.shape[-1]).mT
+        return self.x.reshape(self.n, 1, -1, self.x.shape[-1]).mT
 
     def gradient(self, g: Tensor) -> Tensor:
-        return g.reshape(len(g), 1, -1, g.shape[-1]).mT
+        return g.reshape(self.n, 1, -1, g.shape[-1]).mT
 
     def expected(self) -> Tensor:
         return F.linear(self.x, self.module.weight, self.module.bias)
@@ -180,10 +244,11 @@ class ConvLayer(Product):
         m, x = self.module, self._padded()
         if not self.pointwise:
             x = F.unfold(x, m.kernel_size, dilation=m.dilation, stride=m.stride)
-        return x.reshape(len(x), m.groups, self.module.weight[0].numel(), -1)
+        return self.one_sample(x.reshape(len(x), m.groups, self.module.weight[0].numel(), -1))
 
     def gradient(self, g: Tensor) -> Tensor:
-        return g.reshape(len(g), self.module.groups, g.shape[1] // self.module.groups, -1)
+        groups = self.module.groups
+        return self.one_sample(g.reshape(len(g), groups, g.shape[1] // groups, -1))
 
     def elementwise(self, g: Tensor) -> Tensor:
         if self._depthwise or not self._unfoldable:
@@ -203,11 +268,20 @@ class ConvLayer(Product):
         if self.pointwise:
             yield from super().products(g)
             return
-        x, m, size = self.cached("padded", self._padded), self.module, self.chunk()
-        few = g.shape[3] <= 10 * m.weight[0, 0].numel()
+        x, m, rows = self.cached("padded", self._padded), self.module, self.rows
+        size = max(1, self.chunk() // rows)
+        few = g.shape[3] <= 10 * rows * m.weight[0, 0].numel()
         make = self._correlate if self._depthwise and few else self._weight_gradient
-        for xs, gs in zip(x.split(size), g.split(size), strict=True):
-            yield make(xs, gs).reshape(len(xs), m.groups, g.shape[2], -1)
+        for xs, gs in zip(x.split(size * rows), g.split(size), strict=True):
+            parts = make(xs, self._each_row(gs)).reshape(len(gs), rows, m.groups, g.shape[2], -1)
+            yield parts[:, 0] if rows == 1 else parts.sum(1)
+
+    def _each_row(self, g: Tensor) -> Tensor:
+        """Undo :meth:`one_sample`."""
+        if self.rows == 1:
+            return g
+        n, groups, out, _ = g.shape
+        return g.reshape(n, groups, out, self.rows, -1).permute(0, 3, 1, 2, 4).flatten(0, 1)
 
     @property
     def _depthwise(self) -> bool:
@@ -282,7 +356,7 @@ class BatchNormLayer(Captured):
     def normalised(self) -> Tensor:
         m = self.module
         if m.running_mean is None:
-            raise ValueError(
+            raise MixesSamplesError(
                 f"layer {self.name!r} ({type(m).__name__}) has no running statistics: it mixes the samples of a batch, so there"
                 " is no gradient of one sample"
             )
@@ -291,7 +365,10 @@ class BatchNormLayer(Captured):
     def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
         g, x = g.flatten(2) if g.ndim > 2 else g[..., None], self.normalised()
         x = x.flatten(2) if x.ndim > 2 else x[..., None]
-        return {"weight": _reduce((g * x).sum(2), pool), "bias": _reduce(g.sum(2), pool)}
+        return {
+            "weight": _reduce(self.fold((g * x).sum(2)), pool),
+            "bias": _reduce(self.fold(g.sum(2)), pool),
+        }
 
     def expected(self) -> Tensor:
         m = self.module
@@ -321,7 +398,7 @@ class LayerNormLayer(Captured):
     def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
         m = self.module
         g, x = self._last(g), F.layer_norm(self._last(self.x), m.normalized_shape, None, None, m.eps)
-        shape = (len(g), -1, *m.normalized_shape)
+        shape = (self.n, -1, *m.normalized_shape)
         return {
             "weight": _reduce((g * x).reshape(shape).sum(1), pool),
             "bias": _reduce(g.reshape(shape).sum(1), pool),
@@ -336,8 +413,10 @@ class LayerNormLayer(Captured):
 class EmbeddingLayer(Captured):
     """``nn.Embedding`` on integer ``(n, …)``; a filter is a column of the table (an output channel)."""
 
+    filter_axis = 1
+
     def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
-        m, n = self.module, len(self.x)
+        m, n = self.module, self.n
         rows, sample, sums = self._per_sample_rows(g.reshape(n, -1, m.embedding_dim))
         squares = sums.square()
         if pool == "sample":
@@ -350,7 +429,7 @@ class EmbeddingLayer(Captured):
 
     def _per_sample_rows(self, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Sum the gradients of one sample that meet the same row: returns rows, samples and sums."""
-        m, n = self.module, len(self.x)
+        m, n = self.module, self.n
         index = self.x.reshape(n, -1)
         keys = index + torch.arange(n, device=index.device)[:, None] * m.num_embeddings
         used = index != (-1 if m.padding_idx is None else m.padding_idx)
@@ -360,6 +439,26 @@ class EmbeddingLayer(Captured):
 
     def expected(self) -> Tensor:
         return F.embedding(self.x, self.module.weight)
+
+
+class RuleLayer(Captured):
+    """A layer of the user's own, with the rule that gives its per-sample gradients."""
+
+    def __init__(self, rule: Rule, module: Any, x: Tensor, name: str) -> None:
+        super().__init__(module, x, name)
+        self.rule = rule
+
+    def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
+        found = {}
+        for key, gradient in self.rule(self.module, self.x, g).items():
+            whole = getattr(self.module, key)
+            if gradient.shape != (len(self.x), *whole.shape):
+                raise ValueError(
+                    f"layer {self.name!r}: the registered rule gives {tuple(gradient.shape)} for {key!r};"
+                    f" {(len(self.x), *whole.shape)} is needed: one gradient for each row of the input"
+                )
+            found[key] = _reduce(self.fold(gradient).reshape(self.n, *whole.shape), pool)
+        return found
 
 
 _HANDLERS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], type[Captured]], ...] = (
@@ -375,39 +474,54 @@ _PLAIN_FORWARDS = {
 }
 
 
+#: Layer classes of the user's own, see :func:`t2v.fisher.register`.
+REGISTERED: dict[type[nn.Module], Rule | Literal["autograd"]] = {}
+
+
 class Handler:
     """Attaches the hooks that capture one kind of layer."""
 
-    def __init__(self, kind: type[Captured]) -> None:
-        self.kind = kind
+    def __init__(
+        self, kind: Callable[[nn.Module, Tensor, str], Captured], keys: Sequence[str] | None
+    ) -> None:
+        self.kind, self.keys = kind, keys
 
-    def attach(self, module: nn.Module, name: str, store: dict[str, Captured]) -> Hooks:
+    @property
+    def verified(self) -> bool:
+        """Whether the layer's output is nothing that this module could recompute."""
+        return isinstance(self.kind, partial)
+
+    def attach(self, module: nn.Module, name: str, store: Store) -> Hooks:
         """Capture ``module``'s input and output during each forward pass into ``store[name]``.
 
         A subclass may run an activation after the layer (timm's norm layers do): then its first child sees the
         layer's own output.
         """
-        plain = type(module).forward in _PLAIN_FORWARDS
+        plain = self.verified or type(module).forward in _PLAIN_FORWARDS
         verified = plain
         inner = None if plain else next(module.children(), None)
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> None:
-            if name in store:
-                raise ValueError(
-                    f"layer {name!r} is called more than once in a forward pass, which is not supported"
+            if name in store or name in store.faults:
+                store.fault(
+                    name, f"layer {name!r} is called more than once in a forward pass, which is not supported"
                 )
-            if len(args) == 0 or not isinstance(args[0], Tensor):
-                raise ValueError(
-                    f"layer {name!r} was called without a positional tensor; its input cannot be kept"
+            elif len(args) == 0 or not isinstance(args[0], Tensor):
+                store.fault(
+                    name, f"layer {name!r} was called without a positional tensor; its input cannot be kept"
                 )
-            store[name] = self.kind(module, args[0].detach(), name)
+            else:
+                store[name] = self.kind(module, args[0].detach(), name)
 
         def keep(out: Tensor) -> Tensor:
             nonlocal verified
+            if name not in store:  # a fault that is tolerated
+                return out
             captured = store[name]
             result = captured.attach(out)
             if not verified:
-                _verify(captured, out)
+                if (reason := _verify(captured, out)) is not None:
+                    store.fault(name, reason)
                 verified = True
             return result
 
@@ -419,10 +533,10 @@ class Handler:
         return hooks
 
 
-def _verify(captured: Captured, out: Tensor) -> None:
-    """Refuse a subclass whose output is not what its base class computes."""
+def _verify(captured: Captured, out: Tensor) -> str | None:
+    """Return the reason to refuse a subclass whose output is not what its base class computes."""
     if out.is_meta:
-        return
+        return None
     whole, out = captured.x, out[:1]
     with torch.no_grad():
         captured.x = whole[:1]
@@ -432,18 +546,19 @@ def _verify(captured: Captured, out: Tensor) -> None:
         # Two kernels for the same sum may round apart by one step of the format: 2⁻⁸ of the value in bfloat16.
         rtol, atol = (1e-3, 1e-4) if out.dtype in (torch.float32, torch.float64) else (2e-2, 1e-2)
         same = expected.shape == out.shape and torch.allclose(expected, out, rtol=rtol, atol=atol * scale)
-    if not same:
-        kind = type(captured.module)
-        raise ValueError(
-            f"layer {captured.name!r}: {kind.__name__} computes something else than {kind.__bases__[0].__name__}; not supported"
-        )
+    if same:
+        return None
+    kind = type(captured.module)
+    return f"layer {captured.name!r}: {kind.__name__} computes something else than {kind.__bases__[0].__name__}; not supported"
 
 
-def handler_for(module: nn.Module, required: bool = True) -> Any:
-    """Return the handler of a layer, or None (ValueError if ``required``)."""
+def handler_for(module: nn.Module) -> Handler | Literal["autograd"] | None:
+    """Return the handler of a layer; ``"autograd"`` where its class was registered so; None where there is none."""
+    for cls in type(module).__mro__:
+        if cls in REGISTERED:
+            rule = REGISTERED[cls]
+            return rule if isinstance(rule, str) else Handler(partial(RuleLayer, rule), None)
     for kinds, kind in _HANDLERS:
         if isinstance(module, kinds):
-            return Handler(kind)
-    if required:
-        raise ValueError(f"{type(module).__name__} is not supported")
+            return Handler(kind, kind.keys)
     return None

@@ -15,24 +15,42 @@ The score lives in the logits: :math:`\nabla_z \log p_w(y|x) = e_y - p`, whose c
 How the diagonal becomes fast: the gradient of a layer's weights for *one* sample is a product of the layer's input and of
 the gradient at its output. Hooks keep both, the weights themselves need no gradient, and one batched contraction a layer
 gives the squares of all samples at once; see :mod:`t2v._layers`.
+
+Why it can be trusted: that product is the gradient only where the layer's weights are used in the layer alone, and where the
+first axis of its input counts samples. Neither can be read off the shapes. So each call first sends its first sample
+through twice, as a batch of two, and compares every layer's squares with plain autograd's. Windows or tokens that were folded
+into the first axis are folded back; a layer that still disagrees is computed by autograd, sample by sample; and a network
+whose logits for one sample depend on the others of its batch is refused.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from t2v._layers import Captured, handler_for
+from t2v._layers import (
+    REGISTERED,
+    Captured,
+    Handler,
+    MixesSamplesError,
+    Rule,
+    Store,
+    handler_for,
+    square,
+)
 
 Expectation = Literal["exact", "sample", "rademacher", "empirical"]
 Pool = Literal["filter"]
+Layers = Sequence[str] | Literal["supported"]
 Batches = Tensor | Iterable[Tensor] | Iterable[tuple[Tensor, Tensor]]
 
 #: Refuse a full matrix larger than this many bytes unless the caller allows more.
@@ -48,8 +66,9 @@ def diagonal(
     targets: Tensor | None = None,
     draws: int = 1,
     seed: int = 0,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     batch_size: int = 64,
+    check: bool = True,
 ) -> OrderedDict[str, Tensor]:
     """Return the diagonal of the Fisher information matrix, parameter by parameter.
 
@@ -73,10 +92,16 @@ def diagonal(
         Number of Monte Carlo draws a sample (``"sample"`` and ``"rademacher"``).
     seed : int
         Seed of the draws; they are made on the CPU, so they do not depend on the device.
-    layers : sequence of str, optional
+    layers : sequence of str or "supported", optional
         Names of modules or parameters to include; a module's name stands for all inside it. Default: all parameters.
+        ``"supported"``: all that can be computed; a warning names the others and says why, see :func:`supported`.
     batch_size : int
         How many samples of a tensor ``inputs`` go through the network at once.
+    check : bool
+        Compare, on the first sample, every layer's squares with plain autograd's, at the cost of about two samples.
+        A layer that disagrees (its weights are used outside it too, it is called twice, its first axis is not the
+        sample, …) is then computed by autograd, sample by sample: right, and slow. Without the check a layer
+        whose first axis has another length than the batch is refused, and no other fault is seen.
 
     Returns
     -------
@@ -87,18 +112,21 @@ def diagonal(
     ------
     ValueError
         For a parametrised layer that is not supported (named), NaN or infinity in inputs, logits or gradients (the
-        sample or layer is named), empty input, labels out of range, ``draws < 1`` or an unknown expectation or layer.
+        sample or layer is named), empty input, labels out of range, ``draws < 1`` or an unknown expectation or layer;
+        for a network that mixes the samples of a batch, draws random numbers in eval mode or has a single logit;
+        and inside ``torch.inference_mode()``.
 
     Notes
     -----
-    Supported: Linear, Conv1d/2d/3d (grouped and depthwise too), batch, layer and group norm, Embedding.
+    Supported: Linear, Conv1d/2d/3d (grouped and depthwise too), batch, layer and group norm, Embedding; layer classes
+    of your own with :func:`register`. A last batch of one sample is run as two copies of it.
     Source: eq. 6 of the review paper; Amari (1998) for the definition; Achille et al. (2019) for the pooling.
     """
     if pool not in (None, "filter"):
         raise ValueError(f"pool: {pool!r} is unknown; accepted: None, 'filter'")
     total: OrderedDict[str, Tensor] = OrderedDict()
     count = 0
-    with _Recorder(model, layers) as recorder:
+    with _Recorder(model, layers, check) as recorder:
         for squares, n in _stream(recorder, inputs, targets, expectation, draws, seed, batch_size, pool):
             count += n
             for name, value in squares.items():
@@ -140,8 +168,9 @@ def gradient_norms(
     targets: Tensor | None = None,
     draws: int = 1,
     seed: int = 0,
-    layers: Sequence[str] | None = None,
+    layers: Layers | None = None,
     batch_size: int = 64,
+    check: bool = True,
 ) -> Tensor:
     r"""Return each sample's score norm :math:`\sqrt{\mathbb{E}_y \|\nabla_w \log p_w(y|x_i)\|^2}`.
 
@@ -150,7 +179,7 @@ def gradient_norms(
 
     Parameters
     ----------
-    model, inputs, expectation, targets, draws, seed, layers, batch_size
+    model, inputs, expectation, targets, draws, seed, layers, batch_size, check
         As for :func:`diagonal`.
 
     Returns
@@ -159,10 +188,97 @@ def gradient_norms(
         ``(n,)``, in nats.
     """
     norms = []
-    with _Recorder(model, layers) as recorder:
+    with _Recorder(model, layers, check) as recorder:
         for squares, _ in _stream(recorder, inputs, targets, expectation, draws, seed, batch_size, "sample"):
             norms.append(torch.stack(list(squares.values())).sum(0).sqrt())
     return torch.cat(norms)
+
+
+@dataclass
+class Support:
+    """How the parameters of a network are computed.
+
+    Attributes
+    ----------
+    taken : tuple of str
+        Names of the parameters that :func:`diagonal` can compute.
+    slow : dict of str to str
+        Layer → why it is computed by autograd, sample by sample.
+    left_out : dict of str to str
+        Parameter → why it is not computed.
+    """
+
+    taken: tuple[str, ...] = ()
+    slow: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def supported(model: nn.Module, inputs: Tensor) -> Support:
+    """Say which parameters of a network :func:`diagonal` can compute, how, and why not the others.
+
+    Parameters
+    ----------
+    model : nn.Module
+        As for :func:`diagonal`.
+    inputs : Tensor
+        ``(n, …)``: a few samples; the first is sent through twice.
+
+    Returns
+    -------
+    Support
+
+    Raises
+    ------
+    ValueError
+        If the network mixes the samples of a batch, and for bad input.
+
+    Examples
+    --------
+    >>> fisher.supported(nn.Sequential(nn.Linear(4, 3), nn.PReLU(), nn.Linear(3, 2)), torch.randn(5, 4)).left_out
+    {'1.weight': "parameter '1.weight' belongs to a PReLU, which is not supported …"}
+    """
+    with _Recorder(model, "supported", check=True, warn=False) as recorder:
+        for x, _ in _batches(model, inputs, None, "exact", max(1, len(inputs))):
+            recorder.examine(x, None)
+            with torch.no_grad():
+                recorder.compare(recorder.run(x))
+        return recorder.support
+
+
+def register(layer: type[nn.Module], rule: Rule | Literal["autograd"]) -> None:
+    """Teach this module a layer class of your own.
+
+    Parameters
+    ----------
+    layer : type
+        A subclass of ``nn.Module`` with parameters of its own; subclasses of it are meant too.
+    rule : callable or "autograd"
+        ``rule(module, x, g)`` gets the layer's input ``x`` ``(n, …)`` and the gradient ``g`` at its output, and returns
+        a dict: parameter name → gradient of each sample ``(n, *parameter.shape)``. Each call of :func:`diagonal`
+        compares it with autograd. ``"autograd"``: no rule, the parameters are computed by autograd sample by sample,
+        which is right for any layer, and slow. A second call for the same class takes the place of the first.
+
+    Raises
+    ------
+    TypeError
+        If ``layer`` is no module class, or ``rule`` neither callable nor ``"autograd"``.
+
+    Examples
+    --------
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.gamma = nn.Parameter(torch.ones(5))
+    ...
+    ...     def forward(self, x):
+    ...         return self.gamma * x
+    >>> fisher.register(Scale, lambda module, x, g: {"gamma": (g * x).flatten(1, -2).sum(1) if x.ndim > 2 else g * x})
+    """
+    if not (isinstance(layer, type) and issubclass(layer, nn.Module)):
+        raise TypeError(f"layer: {layer!r} is not a class of modules; a subclass of nn.Module is accepted")
+    if rule != "autograd" and not callable(rule):
+        raise TypeError(f"rule: {rule!r}; a function (module, x, g) → dict, or 'autograd', is accepted")
+    REGISTERED[layer] = rule
 
 
 def scores(
@@ -381,6 +497,7 @@ def _batches(
                 f"inputs: a tensor, or batches of tensors or (inputs, targets) pairs are accepted, not {type(x).__name__}"
             )
         x = x.to(parameter.device)
+        _refuse_inference(x, "inputs: they were")
         if len(x) == 0:
             raise ValueError("inputs: a batch is empty; at least one sample is needed")
         _refuse_nonfinite(x, "inputs", seen)
@@ -427,8 +544,24 @@ def _checked_logits(logits: Tensor, n: int, seen: int) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"model: it must return logits of shape ({n}, classes), not {shape}")
+    if logits.shape[1] == 1:
+        raise ValueError(
+            "model: it returns one logit, and a softmax over one class is certain, without information; for a sigmoid"
+            " return two logits, torch.cat([torch.zeros_like(z), z], 1)"
+        )
     _refuse_nonfinite(logits, "logits", seen)
     return logits
+
+
+def _refuse_inference(tensor: Tensor, what: str) -> None:
+    if torch.is_inference_mode_enabled():
+        raise ValueError(
+            "torch.inference_mode() forbids gradients; call outside it (torch.no_grad() is fine)"
+        )
+    if tensor.is_inference():
+        raise ValueError(
+            f"{what} made in torch.inference_mode(), which forbids gradients; a clone is accepted"
+        )
 
 
 def _checked_targets(targets: Tensor | None, classes: int) -> Tensor | None:
@@ -472,7 +605,11 @@ def _stream(
     noise = _noise(expectation, draws, seed)
     seen = 0
     for x, y in _batches(recorder.model, inputs, targets, expectation, batch_size):
+        if seen == 0:
+            recorder.examine(x, pool)
         logits = _checked_logits(recorder.run(x), len(x), seen)
+        if seen == 0:
+            recorder.compare(logits)
         targets_ok = _checked_targets(y, logits.shape[1])
         squares: dict[str, Tensor] = {}
         vectors = list(_logit_vectors(logits.detach(), targets_ok, noise, expectation, draws))
@@ -480,50 +617,106 @@ def _stream(
             for name, value in recorder.pull_back(logits, v, pool, last=k == len(vectors)).items():
                 squares[name] = squares[name] + value if name in squares else value
         recorder.clear()
+        squares |= recorder.one_by_one(x, vectors, pool)
         seen += len(x)
-        yield squares, len(x)
+        yield {name: squares[name] for name in recorder.wanted}, len(x)
+
+
+#: The largest difference between two computations of a layer's squares that rounding explains, relative to the layer's
+#: largest square, by the precision of the layer's output.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 5e-3}
+_LOGITS = {torch.float64: 1e-6, torch.float32: 1e-2}
+_COARSE = 0.3
+#: Rounding of a sum that cancels, in units of the format's step.
+_ROUNDING = 8.0
+#: Samples that the self-check tries where a layer has no gradient on the first.
+_TRIES = 3
+#: Parameters that a warning names.
+_SHOWN = 8
 
 
 class _Recorder:
     """Run a frozen model so that every layer's input is kept, and the gradient at its output can be asked for."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] | None) -> None:
+    def __init__(self, model: nn.Module, layers: Layers | None, check: bool, warn: bool = True) -> None:
+        for parameter in model.parameters():
+            _refuse_inference(parameter, "model: its weights were")
         self.model = model
-        self.wanted = _wanted(model, layers)
+        self.tolerant = isinstance(layers, str) and layers == "supported"
+        self.check, self.warn = check, warn
+        self.support = Support()
+        self.wanted = _wanted(model, layers, self.support.left_out)
         self.modules = dict.fromkeys(name.rpartition(".")[0] for name in self.wanted)
-        self.captured: dict[str, Captured] = {}
+        self.rows = dict.fromkeys(self.modules, 1)
+        self.captured = Store()
         self.hooks: list[torch.utils.hooks.RemovableHandle] = []
         self.state = evaluating(model)
+        self.pair: Tensor | None = None
+        self.pool: str | None = None
 
     def __enter__(self) -> _Recorder:
         self.state.__enter__()
-        for name in self.modules:
-            module = self.model.get_submodule(name)
-            self.hooks += handler_for(module).attach(module, name, self.captured)
+        self.attach()
         return self
 
     def __exit__(self, *details: object) -> None:
-        for hook in self.hooks:
-            hook.remove()
+        self.detach()
         self.clear()
         self.state.__exit__(None, None, None)
+
+    def attach(self) -> None:
+        """Put hooks on every layer that is computed from its input and the gradient at its output."""
+        for name in self.modules:
+            module = self.model.get_submodule(name)
+            handler = handler_for(module)
+            if name not in self.support.slow and isinstance(handler, Handler):
+                self.hooks += handler.attach(module, name, self.captured)
+
+    def detach(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks.clear()
 
     def run(self, x: Tensor) -> Tensor:
         """Forward pass; returns the logits with a graph that reaches every captured output."""
         self.clear()
-        with torch.enable_grad():
-            logits: Tensor = self.model(x)
+        n = max(2, len(x))
+        logits = self.forward(x)
         for name in self.modules:
+            if name in self.support.slow:
+                continue
             if name not in self.captured:
+                raise ValueError(self._not_called(name))
+            layer = self.captured[name]
+            layer.n = n
+            if not layer.holds(n, self.rows[name]):
                 raise ValueError(
-                    f"layer {name!r} ({type(self.model.get_submodule(name)).__name__}) took no part in the forward pass, or its"
-                    " weights were used without calling it; leave it out with layers=…"
+                    f"layer {name!r} ({type(layer.module).__name__}): the first axis of its input has length"
+                    f" {len(layer.x)} for {n} samples, so that samples cannot be told apart; give check=True and equal"
+                    " batches, or leave it out with layers=…"
                 )
         return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of a batch, never of a batch of one.
+
+        Some of torch's kernels are wrong there: the backward pass of batch norm on the CPU, for one.
+        """
+        with torch.enable_grad():
+            logits: Tensor = self.model(torch.cat([x, x]) if len(x) == 1 else x)
+        return logits[:1] if len(x) == 1 and isinstance(logits, Tensor) and logits.ndim == 2 else logits
+
+    def _not_called(self, name: str) -> str:
+        return (
+            f"layer {name!r} ({type(self.model.get_submodule(name)).__name__}) took no part in the forward pass, or its"
+            " weights were used without calling it; leave it out with layers=…"
+        )
 
     def pull_back(self, logits: Tensor, v: Tensor, pool: str | None, *, last: bool) -> dict[str, Tensor]:
         """Go back once from ``v`` and return the squared scores of each wanted parameter; the ``last`` frees the graph."""
         names = list(self.captured)
+        if not names:
+            return {}
         edges = [self.captured[name].edge for name in names]
         gradients = torch.autograd.grad(logits, edges, v, retain_graph=not last, allow_unused=True)
         found: dict[str, Tensor] = {}
@@ -532,47 +725,305 @@ class _Recorder:
                 layer = self.captured[name]
                 g = torch.zeros(layer.shape, dtype=v.dtype, device=v.device) if g is None else g
                 for key, value in layer.squares(g, pool).items():
-                    found[f"{name}.{key}" if name else key] = value
-        return {name: found[name] for name in self.wanted}
+                    found[f"{name}.{key}" if name else key] = value[: len(v)] if pool == "sample" else value
+        return {name: found[name] for name in self.wanted if name in found}
 
     def clear(self) -> None:
         self.captured.clear()
 
+    # -- Layers that are computed by autograd
 
-def _wanted(model: nn.Module, layers: Sequence[str] | None) -> list[str]:
-    """Return the names of the parameters to include; refuse what no handler supports, by name."""
-    names = everything = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    if layers is not None:
-        if isinstance(layers, str) or len(layers) == 0:
-            raise ValueError("layers: a non-empty list of module or parameter names is accepted")
-        known = [name for name, _ in model.named_modules() if name]
-        for layer in layers:
-            if layer not in known and layer not in names:
-                near = difflib.get_close_matches(layer, known + names, n=3)
-                raise ValueError(
-                    f"layers: {layer!r} is not in the model; nearest: {', '.join(near) or 'none'}"
-                )
-        names = [n for n in names if any(n == layer or n.startswith(layer + ".") for layer in layers)]
+    def one_by_one(self, x: Tensor, vectors: Sequence[Tensor], pool: str | None) -> dict[str, Tensor]:
+        """Return the squared scores of the slow layers, from one sample's graph after the other."""
+        names = [name for name in self.wanted if name.rpartition(".")[0] in self.support.slow]
         if not names:
-            raise ValueError(f"layers: {', '.join(layers)} have no parameters")
-    for name in names:
-        module = _owner(model, name)
-        if handler_for(module, required=False) is None:
-            raise ValueError(
-                f"parameter {name!r} belongs to a {type(module).__name__}, which is not supported (Linear, Conv, batch/layer/"
-                "group norm and Embedding are); leave it out with layers=…"
+            return {}
+        rows: list[list[Tensor]] = []
+        self.detach()
+        with self._tracked(names) as parameters:
+            for i in range(len(x)):
+                logits = self.forward(x[i : i + 1])
+                total = [torch.zeros((), device=x.device)] * len(names)
+                for k, v in enumerate(vectors, start=1):
+                    keep = k < len(vectors)
+                    found = _gradients(logits, parameters, v[i : i + 1], keep)
+                    axes = map(self._filter_axis, names)
+                    parts = [square(g, pool, axis) for g, axis in zip(found, axes, strict=True)]
+                    total = [a + b for a, b in zip(total, parts, strict=True)]
+                if pool == "sample" or not rows:
+                    rows.append(total)
+                else:
+                    rows = [[a + b for a, b in zip(rows[0], total, strict=True)]]
+        self.attach()
+        return {
+            name: torch.cat(parts) if pool == "sample" else parts[0]
+            for name, parts in zip(names, zip(*rows, strict=True), strict=True)
+        }
+
+    def _filter_axis(self, name: str) -> int:
+        return 1 if isinstance(_owner(self.model, name), nn.Embedding) else 0
+
+    @contextmanager
+    def _tracked(self, names: Sequence[str]) -> Iterator[list[nn.Parameter]]:
+        """Let the named parameters have gradients; those of an Embedding as they are, not divided by frequency."""
+        parameters = [self.model.get_parameter(name) for name in names]
+        scaled = [m for m in self.model.modules() if getattr(m, "scale_grad_by_freq", False)]
+        try:
+            for module in scaled:
+                module.scale_grad_by_freq = False  # type: ignore[assignment]
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+            yield parameters
+        finally:
+            for module in scaled:
+                module.scale_grad_by_freq = True  # type: ignore[assignment]
+            for parameter in parameters:
+                parameter.requires_grad_(False)
+
+    # -- The self-check
+
+    def examine(self, x: Tensor, pool: str | None) -> None:
+        """Decide layer by layer how it is computed, from the first sample sent through twice."""
+        self.pool = pool
+        for name in self.modules:
+            if handler_for(self.model.get_submodule(name)) == "autograd":
+                self.support.slow[name] = "registered so"
+        if x.is_meta or not (self.check or self.tolerant):
+            return
+        self.captured.tolerant = True
+        proven: set[str] = set()
+        with _undisturbed(x.device):
+            for i in range(min(len(x), _TRIES)):
+                proven |= self._examine_one(x[i : i + 1], pool, i)
+                if all(name in proven or name in self.support.slow for name in self.modules):
+                    break
+        for name, rows in self.rows.items():
+            if rows > 1 and name not in proven:
+                self.support.slow.setdefault(name, "the order of its first axis cannot be told: no gradient")
+        self.captured.tolerant = False
+        self.captured.faults.clear()
+        self.clear()
+        self.detach()
+        self.attach()
+        self._conclude()
+
+    def _examine_one(self, sample: Tensor, pool: str | None, seen: int) -> set[str]:
+        """Compare hooks and autograd on two copies of a sample; returns the layers that the comparison could judge."""
+        self.clear()
+        with self._tracked(self.wanted) as parameters, torch.enable_grad():
+            logits = _checked_logits(self.model(torch.cat([sample, sample])), 2, seen)
+            if seen == 0:
+                self.pair = logits.detach()
+            v = torch.randn(
+                logits.shape[1], generator=torch.Generator().manual_seed(seen), dtype=torch.float64
             )
-    # Among all names: a tensor that another layer uses too has more of a gradient than the wanted layers show.
-    owners: dict[int, list[str]] = {}
-    for name in everything:
-        owners.setdefault(id(model.get_parameter(name)), []).append(name)
+            v = torch.stack([v - v.mean(), torch.zeros_like(v)]).to(logits)
+            names = list(self.captured)
+            edges = [self.captured[name].edge for name in names]
+            gradients: Sequence[Tensor | None] = [None] * len(edges + parameters)
+            if logits.requires_grad:
+                gradients = torch.autograd.grad(logits, [*edges, *parameters], v, allow_unused=True)
+        truth = dict(zip(self.wanted, gradients[len(names) :], strict=True))
+        at_output = dict(zip(names, gradients, strict=False))
+        proven = set()
+        with torch.no_grad():
+            for name in [name for name in self.modules if name not in self.support.slow]:
+                own: dict[str, Tensor | None] = {
+                    k: g for k, g in truth.items() if k.rpartition(".")[0] == name
+                }
+                if self._judge(name, own, at_output.get(name), pool):
+                    proven.add(name)
+        if not logits.requires_grad and self.wanted:
+            raise ValueError("model: its logits do not depend on its weights in a differentiable way")
+        return proven
+
+    def _judge(self, name: str, truth: dict[str, Tensor | None], g: Tensor | None, pool: str | None) -> bool:
+        """Compare one layer's squares with autograd's; returns whether there was a gradient to compare."""
+        if name not in self.captured:
+            if any(value is not None for value in truth.values()):
+                why = "its weights are used without calling it"
+                self.support.slow[name] = self.captured.faults.get(name, why)
+            elif name in self.captured.faults:
+                self.support.slow[name] = self.captured.faults[name]
+            else:
+                self._leave_out(name, self._not_called(name))
+            return True
+        layer = self.captured[name]
+        if layer.x.ndim == 0 or len(layer.x) % 2 or not layer.holds(2, len(layer.x) // 2):
+            self.support.slow[name] = (
+                f"the first axis of its input, {len(layer.x)} for 2 samples, is not the sample"
+            )
+            return True
+        layer.n = 2
+        self.rows[name] = layer.rows
+        g = torch.zeros(layer.shape, dtype=layer.x.dtype, device=layer.x.device) if g is None else g
+        try:
+            found = layer.squares(g, pool)
+        except MixesSamplesError:
+            raise
+        except (ValueError, RuntimeError, IndexError) as error:
+            self.support.slow[name] = str(error)
+            return True
+        return self._agree(name, layer, truth, found, g)
+
+    def _agree(
+        self, name: str, layer: Captured, truth: dict[str, Tensor | None], found: dict[str, Tensor], g: Tensor
+    ) -> bool:
+        """Hold a layer's squares against autograd's gradients; it becomes slow where they differ."""
+        errors, largest = [0.0], [0.0]
+        for full, gradient in truth.items():
+            got = found.get(full.rpartition(".")[2])
+            if got is None:
+                self.support.slow[name] = f"its rule says nothing of {full!r}"
+                return True
+            want = torch.zeros_like(got)
+            if gradient is not None:
+                exact = square(_dense(gradient).to(got), self.pool, layer.filter_axis)
+                want = torch.cat([exact, torch.zeros_like(exact)]) if self.pool == "sample" else exact
+            if got.shape != want.shape or not (_all_finite(got) and _all_finite(want)):
+                return False  # NaN and infinity are refused later on, by the name of the sample or layer
+            errors.append(float((got - want).abs().max()))
+            largest.append(float(want.abs().max()))
+        rounding = (_ROUNDING * torch.finfo(g.dtype).eps) ** 2 * layer.size(g)
+        if max(errors) > _TOLERANCE.get(g.dtype, _COARSE) * max(largest) + rounding:
+            self.support.slow[name] = (
+                "its squares are not those of autograd: its weights are used outside it too, or its first axis is not"
+                " the sample"
+            )
+        return max(largest) > 2 * rounding
+
+    def _leave_out(self, layer: str, reason: str) -> None:
+        """Leave a layer out where that was asked for; else refuse."""
+        if not self.tolerant:
+            raise ValueError(reason)
+        gone = [name for name in self.wanted if name.rpartition(".")[0] == layer]
+        self.support.left_out.update(dict.fromkeys(gone, reason))
+        self.wanted = [name for name in self.wanted if name not in gone]
+        del self.modules[layer], self.rows[layer]
+
+    def _conclude(self) -> None:
+        if not self.wanted:
+            raise ValueError("layers: no parameter of the model is supported")
+        self.support.taken = tuple(self.wanted)
+        if self.support.left_out and self.warn:
+            left = self.support.left_out
+            lines = [f"{name}: {reason}" for name, reason in left.items()][:_SHOWN]
+            if len(left) > _SHOWN:
+                lines.append(
+                    f"and {len(left) - _SHOWN} more, which fisher.supported(model, inputs).left_out names"
+                )
+            warnings.warn("\n  ".join(["left out of the Fisher information:", *lines]), stacklevel=5)
+
+    def compare(self, logits: Tensor) -> None:
+        """Refuse a network whose logits for the first sample depend on the rest of its batch."""
+        if self.pair is None:
+            return
+        rows = torch.cat([self.pair, logits[:1].detach()])
+        centred = rows - rows.mean(1, keepdim=True)
+        rounding = 64 * torch.finfo(rows.dtype).eps * float(logits.detach().abs().max())
+        scale = _LOGITS.get(rows.dtype, _COARSE) * float(centred.abs().max()) + rounding
+        difference = float((centred - centred[2:]).abs().max())
+        self.pair = None
+        if difference > scale:
+            raise MixesSamplesError(
+                f"model: the logits of one sample change by {difference:.3g} with the other samples of its batch or with its"
+                " place there (batch statistics, attention across the batch, or dropout and other random numbers in eval"
+                " mode), so there is no gradient of one sample"
+            )
+
+
+def _gradients(
+    logits: Tensor, parameters: Sequence[nn.Parameter], v: Tensor, retain_graph: bool
+) -> list[Tensor]:
+    found = torch.autograd.grad(logits, parameters, v, retain_graph=retain_graph, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else _dense(g) for p, g in zip(parameters, found, strict=True)]
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+@contextmanager
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """Compute in full precision, and give the random state back at the end."""
+    switches: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [switch.allow_tf32 for switch in switches]
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            if device.type == "cuda":
+                for switch in switches:
+                    switch.allow_tf32 = False
+            yield
+        finally:
+            if device.type == "cuda":
+                for switch, was in zip(switches, before, strict=True):
+                    switch.allow_tf32 = was
+
+
+def _wanted(model: nn.Module, layers: Layers | None, left_out: dict[str, str] | None = None) -> list[str]:
+    """Return the names of the parameters to include.
+
+    What no handler supports is refused by name; with ``"supported"`` it goes into ``left_out`` with the reason.
+    """
+    names = _named(model, layers)
+    tolerant, refused = layers == "supported", {} if left_out is None else left_out
+    sharers = _sharers(model)
     for name in names:
-        for other in owners[id(model.get_parameter(name))]:
+        reason = _unsupported(model, name)
+        for other in sharers[id(model.get_parameter(name))]:
             if other != name and (other in names or _owner(model, other) is not _owner(model, name)):
-                raise ValueError(
+                reason = reason or (
                     f"parameters {name!r} and {other!r} are one shared tensor; shared weights are not supported"
                 )
+        if reason and not tolerant:
+            raise ValueError(reason)
+        if reason:
+            refused[name] = reason
+    return [name for name in names if name not in refused]
+
+
+def _named(model: nn.Module, layers: Layers | None) -> list[str]:
+    """Return the names of the parameters that ``layers`` stand for."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if layers is None or layers == "supported":
+        return names
+    if isinstance(layers, str) or len(layers) == 0:
+        raise ValueError("layers: a non-empty list of module or parameter names, or 'supported', is accepted")
+    known = [name for name, _ in model.named_modules() if name]
+    for layer in layers:
+        if layer not in known and layer not in names:
+            near = difflib.get_close_matches(layer, known + names, n=3)
+            raise ValueError(f"layers: {layer!r} is not in the model; nearest: {', '.join(near) or 'none'}")
+    names = [n for n in names if any(n == layer or n.startswith(layer + ".") for layer in layers)]
+    if not names:
+        raise ValueError(f"layers: {', '.join(layers)} have no parameters")
     return names
+
+
+def _sharers(model: nn.Module) -> dict[int, list[str]]:
+    """Return each tensor's names, among all: another layer's use of it is a part of its gradient too."""
+    owners: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        owners.setdefault(id(parameter), []).append(name)
+    return owners
+
+
+def _unsupported(model: nn.Module, name: str) -> str | None:
+    """Return why a parameter cannot be computed from what its layer's hooks see, or None."""
+    module = _owner(model, name)
+    handler = handler_for(module)
+    if handler is None:
+        return (
+            f"parameter {name!r} belongs to a {type(module).__name__}, which is not supported (Linear, Conv, batch/layer/"
+            "group norm and Embedding are); leave it out with layers=…, or teach it with fisher.register"
+        )
+    key = name.rpartition(".")[2]
+    if isinstance(handler, Handler) and handler.keys is not None and key not in handler.keys:
+        return (
+            f"parameter {name!r} is none that a {type(module).__name__} has of itself (weight or spectral norm, pruning, a"
+            " low-rank update, a gain?), which is not supported; leave it out with layers=…"
+        )
+    return None
 
 
 def _owner(model: nn.Module, parameter: str) -> nn.Module:
