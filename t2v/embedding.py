@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,7 +27,7 @@ from torch import nn
 
 from t2v import fisher, precision
 from t2v._files import write_arrays
-from t2v.probes import Arithmetic, Probe, computing
+from t2v.probes import Arithmetic, Probe, choose, computing
 from t2v.tasks import Task
 
 Method = Literal["rademacher", "sample", "exact", "variational"]
@@ -179,6 +179,8 @@ def fit_head(
         raise ValueError(f"labels: type {y.dtype}; whole numbers are accepted")
     if y.min() < 0 or y.max() >= n_classes:
         raise ValueError(f"labels: {y.min()} … {y.max()} given; 0 … {n_classes - 1} are accepted")
+    if n_classes < 2:
+        raise ValueError(f"n_classes: {n_classes}; at least two classes are needed for a classifier")
     if not l2 > 0:
         raise ValueError(f"l2: {l2} is not a number > 0")
     centre = x.mean(0)
@@ -286,6 +288,7 @@ def embed(
     beta: float = precision.BETA,
     batch_size: int = 64,
     arithmetic: Arithmetic = "float32",
+    layers: Sequence[str] | None = None,
 ) -> TaskEmbedding:
     """Embed a task: fit a head on half of its training images, take the Fisher information on the other half.
 
@@ -320,21 +323,31 @@ def embed(
         wide flat areas (MNIST) rounding errors add up over the positions of early depthwise layers, which raises the
         trace about as much as another seed changes it, and lowers the correlation of the values below that between
         seeds. So it is no default.
+    layers : sequence of str, optional
+        Names of the extractor's modules or weights that make the embedding. Default: all that can, ``probe.layers``.
 
     Returns
     -------
     TaskEmbedding
         Its metadata hold the seconds, the numbers of images, and the head's mean predictive entropy (nats) and error
-        on the images that it was not fitted on.
+        on the images that it was not fitted on; ``left_out`` names weights of convolutions and linear maps that cannot
+        be computed, with the reason.
 
     Raises
     ------
     ValueError
-        If a class has fewer than two images, ``max_samples`` leaves a class with fewer, or an argument is unknown.
+        If the task has a single class, a class has fewer than two images, ``max_samples`` leaves a class with fewer, or
+        an argument is unknown.
     """
     if method not in get_args(Method):
         raise ValueError(f"method: {method!r} is unknown; accepted: {', '.join(get_args(Method))}")
+    if len(task.classes) < 2:
+        raise ValueError(
+            f"task {task.name!r} has {len(task.classes)} class: its label is certain, without information; at least two"
+            " are accepted"
+        )
     start = time.perf_counter()
+    probe = choose(probe, layers)
     probe.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     images, labels = _training_images(task, max_samples, seed)
     fit, rest = split(labels, FIT_SHARE, seed)
@@ -360,9 +373,10 @@ def embed(
         "image_size": int(images.shape[1]),
         "seconds": round(time.perf_counter() - start, 2),
         **uncertainty,
+        **({"left_out": probe.left_out} if probe.left_out else {}),
     }
-    layers = _slices(list(parts), [len(v) for v in parts.values()])
-    return TaskEmbedding(np.concatenate(list(parts.values())), layers, task.name, probe.name, metadata)
+    where = _slices(list(parts), [len(v) for v in parts.values()])
+    return TaskEmbedding(np.concatenate(list(parts.values())), where, task.name, probe.name, metadata)
 
 
 def _information(

@@ -12,9 +12,9 @@ import difflib
 import importlib
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
@@ -55,6 +55,10 @@ class Probe:
         Channel means and deviations of its inputs, on the scale 0 … 1.
     resize : bool
         Whether images must be brought to ``input_size`` (transformers); convolutional probes take any size.
+    chosen : tuple of str, optional
+        Names of the modules or weights that make an embedding; all convolutions and linear maps where it is None.
+    uncalled : tuple of str
+        Layers that a first forward pass did not call (auxiliary heads, a map inside an attention): left out.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Probe:
     mean: tuple[float, ...] = _IMAGENET_MEAN
     std: tuple[float, ...] = _IMAGENET_STD
     resize: bool = False
+    chosen: tuple[str, ...] | None = None
+    uncalled: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -74,9 +80,31 @@ class Probe:
 
     @property
     def layers(self) -> list[str]:
-        """Names of the weights that make an embedding: every convolution and linear map of the extractor."""
+        """Names of the weights that make an embedding: convolutions and linear maps of the extractor.
+
+        Those that cannot be computed are left out, see :attr:`left_out`.
+        """
+        gone = self.left_out
+        return [name for name in self._candidates() if name not in gone]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Weights of convolutions and linear maps that are not in :attr:`layers` though none chose so, and why."""
+        found = {}
+        for name in self._candidates():
+            layer = name.removesuffix(".weight")
+            if layer in self.uncalled:
+                found[name] = "a forward pass does not call the layer"
+            elif "weight" not in self.model.get_submodule(layer)._parameters:
+                found[name] = "the weight is made of other parameters"
+        return found
+
+    def _candidates(self) -> list[str]:
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        return [f"{name}.weight" for name, module in self.model.named_modules() if isinstance(module, kinds)]
+        names = [f"{name}.weight" for name, module in self.model.named_modules() if isinstance(module, kinds)]
+        if self.chosen is None:
+            return names
+        return [n for n in names if any(n == c or n.startswith(f"{c}.") for c in self.chosen)]
 
     def to(self, device: str | torch.device) -> Probe:
         """Move the weights to a device, in place, and return the probe.
@@ -310,8 +338,8 @@ def load(name: str = "efficientnet_lite0", *, pretrained: bool = True, device: s
         name=name if pretrained else f"{name}_random",
         model=_freeze(model),
         classifier=_freeze(copy.deepcopy(classifier)) if isinstance(classifier, nn.Linear) else None,
-        feature_dim=int(model.num_features),
         input_size=int(cfg["input_size"][1]),
+        **_measured(model, int(cfg["input_size"][1]), int(model.num_features)),
         mean=_LITE_MEAN if offline else tuple(cfg["mean"]),
         std=_LITE_STD if offline else tuple(cfg["std"]),
         resize=bool(cfg.get("fixed_input_size", False)),
@@ -327,7 +355,15 @@ def _import_timm() -> Any:
 
 
 def from_module(
-    module: nn.Module, head: str = "fc", *, name: str | None = None, input_size: int = 224
+    module: nn.Module,
+    head: str = "fc",
+    *,
+    name: str | None = None,
+    input_size: int = 224,
+    layers: Sequence[str] | None = None,
+    resize: bool | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Probe:
     """Make a probe of any network that ends in a linear head.
 
@@ -341,17 +377,29 @@ def from_module(
         The probe's name; the module's class by default.
     input_size : int
         Side of the images that it was trained on.
+    layers : sequence of str, optional
+        Names of modules or weights (as in :attr:`Probe.layers`) that make an embedding. Default: every convolution and
+        linear map.
+    resize : bool, optional
+        Whether images must be brought to ``input_size``. By default it is tried: a network that takes images of that
+        size and no others needs it.
+    mean, std : sequence of float, optional
+        Channel means and deviations of its inputs, on the scale 0 … 1; ImageNet's by default.
 
     Returns
     -------
     Probe
-        Inputs are normalised by ImageNet's mean and deviation; use ``dataclasses.replace`` for others.
+        Layers that a forward pass does not call are left out, see :attr:`Probe.left_out`.
 
     Raises
     ------
     ValueError
-        If ``head`` is not a linear layer of the module; the message lists those there are.
+        If ``head`` is not a linear layer of the module (the message lists those there are), a name in ``layers`` stands
+        for no convolution or linear map, or ``mean`` or ``std`` is not three numbers (``std`` > 0).
     """
+    mean, std = _channels("mean", mean, _IMAGENET_MEAN), _channels("std", std, _IMAGENET_STD)
+    if min(std) <= 0:
+        raise ValueError(f"std: {std}; three numbers > 0 are accepted")
     linear = [n for n, m in module.named_modules() if n and isinstance(m, nn.Linear)]
     if head not in linear:
         raise ValueError(
@@ -362,13 +410,97 @@ def from_module(
     assert isinstance(classifier, nn.Linear)
     parent, _, last = head.rpartition(".")
     setattr(model.get_submodule(parent), last, nn.Identity())
-    return Probe(
+    _freeze(model)
+    if resize is None:
+        resize = _features(model, input_size) is not None and _features(model, input_size + 32) is None
+    probe = Probe(
         name=name or type(module).__name__,
-        model=_freeze(model),
+        model=model,
         classifier=_freeze(classifier),
-        feature_dim=classifier.in_features,
         input_size=input_size,
+        mean=mean,
+        std=std,
+        resize=resize,
+        **_measured(model, input_size, classifier.in_features),
     )
+    return choose(probe, layers)
+
+
+def choose(probe: Probe, layers: Sequence[str] | None) -> Probe:
+    """Return the probe with other layers for its embeddings; they are not comparable with those of all layers.
+
+    Parameters
+    ----------
+    probe : Probe
+        It is left as it is; the network is shared.
+    layers : sequence of str, optional
+        Names of modules or weights; None changes nothing.
+
+    Raises
+    ------
+    ValueError
+        If a name stands for no convolution or linear map that can be computed; the message gives the nearest names.
+    """
+    if layers is None:
+        return probe
+    if isinstance(layers, str) or len(layers) == 0:
+        raise ValueError("layers: a non-empty list of names of modules or weights is accepted")
+    known = replace(probe, chosen=None).layers
+    for layer in layers:
+        if not any(n == layer or n.startswith(f"{layer}.") for n in known):
+            near = difflib.get_close_matches(layer, known, n=3) or known[:3]
+            raise ValueError(
+                f"layers: {layer!r} stands for no convolution or linear map of probe {probe.name!r} that a forward pass"
+                f" calls; nearest: {', '.join(near)}"
+            )
+    return replace(probe, chosen=tuple(layers))
+
+
+def _channels(name: str, given: Sequence[float] | None, default: tuple[float, ...]) -> tuple[float, ...]:
+    if given is None:
+        return default
+    values = tuple(float(v) for v in given)
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise ValueError(f"{name}: {values}; three finite numbers, one a channel, are accepted")
+    return values
+
+
+def _measured(model: nn.Module, size: int, stated: int) -> dict[str, Any]:
+    """Send one image through: return the number of features, and the layers that were not called.
+
+    A network that does not take images of that size (a perceptron on small pictures) keeps the number that it states.
+    """
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, kinds)}
+    called: set[str] = set()
+    hooks = [m.register_forward_hook(lambda *_, name=name: called.add(name)) for name, m in layers.items()]
+    try:
+        features = _features(model, size)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if features is None or features.ndim != 2:
+        return {"feature_dim": stated, "uncalled": ()}
+    return {
+        "feature_dim": int(features.shape[1]),
+        "uncalled": tuple(name for name in layers if name not in called),
+    }
+
+
+def _features(model: nn.Module, size: int) -> Tensor | None:
+    """Return a grey image's features, or None where the network does not take that size."""
+    parameter = next(model.parameters(), torch.zeros(()))
+    image = torch.zeros(1, 3, size, size, dtype=parameter.dtype, device=parameter.device)
+    was = [(m, m.training) for m in model.modules()]
+    try:
+        with torch.no_grad():
+            features = model.eval()(image)
+    except (RuntimeError, ValueError, AssertionError):  # each library refuses a size in its own way
+        return None
+    finally:
+        for m, mode in was:
+            m.training = mode
+    return features if isinstance(features, Tensor) else None
 
 
 def _freeze(module: M) -> M:

@@ -122,6 +122,29 @@ def test_embedding_is_its_definition(tiny: probes.Probe) -> None:
     assert got.metadata["error"] == pytest.approx((p.argmax(1) != task.train.labels[rest]).mean())
 
 
+def test_layers_can_be_chosen_and_what_is_left_out_is_named(tiny: probes.Probe) -> None:
+    task = toy_task()
+    whole, part = embedding.embed(task, tiny), embedding.embed(task, tiny, layers=["conv2"])
+    assert list(part.layers) == ["conv2.weight"]
+    # the draws are the same; the gradient goes less deep
+    assert np.allclose(part.values, whole.values[whole.layers["conv2.weight"]], rtol=1e-4)
+    assert "left_out" not in whole.metadata
+    with pytest.raises(ValueError, match="'conv3' stands for no convolution"):
+        embedding.embed(task, tiny, layers=["conv3"])
+    net = Tiny()
+    net.auxiliary = nn.Linear(12, 2)
+    resting = embedding.embed(task, probes.from_module(net))
+    assert resting.metadata["left_out"] == {"auxiliary.weight": "a forward pass does not call the layer"}
+    assert np.array_equal(resting.values, whole.values)
+
+
+def test_one_class_is_refused_in_words(tiny: probes.Probe) -> None:
+    with pytest.raises(ValueError, match="'toy' has 1 class: its label is certain"):
+        embedding.embed(toy_task(classes=1), tiny)
+    with pytest.raises(ValueError, match="n_classes: 1; at least two"):
+        embedding.fit_head(np.eye(3), np.zeros(3, int), 1)
+
+
 def test_monte_carlo_embeddings_approach_the_exact_one(tiny: probes.Probe) -> None:
     task = toy_task()
     exact = embedding.embed(task, tiny, method="exact").values

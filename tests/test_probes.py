@@ -139,6 +139,68 @@ def test_a_linear_classifier_leaves_the_pixels() -> None:
     assert np.array_equal(probe.features(images), probe.preprocess(images).flatten(1).numpy())
 
 
+@pytest.mark.parametrize("name", ["mobilenetv3_small_050", "ghostnet_050", "lcnet_035"])
+def test_the_number_of_features_is_measured(name: str) -> None:
+    """timm's num_features is the width before the head's hidden layer."""
+    probe = probes.load(name, pretrained=False)
+    images = np.zeros((1, 64, 64, 3), np.uint8)
+    assert probe.features(images).shape == (1, probe.feature_dim)
+    assert probe.feature_dim != timm.create_model(name, num_classes=0).num_features
+
+
+class Aside(nn.Module):
+    """A network of a fixed size with a part that rests and a weight that is made of others."""
+
+    def __init__(self, only: int | None = 40) -> None:
+        super().__init__()
+        self.only = only
+        self.stem = nn.Conv2d(3, 6, 4, stride=4)
+        self.normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(6, 6, 1))
+        self.auxiliary = nn.Linear(6, 2)
+        self.fc = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.only and x.shape[-1] != self.only:
+            raise AssertionError("wrong height")
+        return self.fc(self.normed(self.stem(x)).relu().mean((2, 3)))
+
+
+def test_layers_that_cannot_be_computed_are_left_out_and_named() -> None:
+    probe = probes.from_module(Aside(), input_size=40)
+    assert probe.layers == ["stem.weight"]
+    assert probe.left_out == {
+        "normed.weight": "the weight is made of other parameters",
+        "auxiliary.weight": "a forward pass does not call the layer",
+    }
+    with pytest.raises(ValueError, match=r"'auxiliary' stands for no convolution .* nearest: stem.weight"):
+        probes.from_module(Aside(), input_size=40, layers=["auxiliary"])
+    with pytest.raises(ValueError, match="layers: a non-empty list"):
+        probes.choose(probe, "stem")
+    chosen = probes.from_module(timm.create_model("resnet18"), layers=["layer4.1", "conv1.weight"])
+    assert chosen.layers == ["conv1.weight", "layer4.1.conv1.weight", "layer4.1.conv2.weight"]
+
+
+def test_a_network_of_a_fixed_size_has_its_images_resized() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    assert probes.from_module(Aside(), input_size=40).resize
+    assert probes.from_module(Aside(), input_size=40).features(images).shape == (2, 6)
+    assert not probes.from_module(Aside(None), input_size=40).resize
+    assert probes.from_module(Aside(None), input_size=40, resize=True).resize
+    assert not probes.from_module(Aside(), input_size=40, resize=False).resize
+
+
+def test_normalisation_can_be_given() -> None:
+    probe = probes.from_module(Aside(None), mean=(0, 0, 0), std=(1, 1, 1))
+    images = np.full((1, 40, 40, 3), 51, np.uint8)
+    assert torch.allclose(probe.preprocess(images), torch.tensor(0.2))
+    for options, message in (
+        ({"mean": (0, 0)}, "mean: .* three finite numbers"),
+        ({"std": (1, 0, 1)}, "std: .* > 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            probes.from_module(Aside(None), **options)
+
+
 @pytest.mark.filterwarnings("error")
 def test_images_may_be_read_only(lite0: probes.Probe) -> None:
     images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
