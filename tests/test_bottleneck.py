@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 
+import bottleneck_oracle as oracle
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -291,7 +292,7 @@ def test_c09_only_the_trivial_encoder_below_the_onset(seed):
     assert after.n_used > 1
 
 
-def test_the_curve_can_start_with_a_jump():
+def test_the_onset_can_be_long_before_the_local_price():
     # A rare symbol that tells much: the global minimum leaves the trivial one long before 1/σ₂².
     joint = np.array([[0.02, 0.0], [0.40, 0.58]])
     onset, critical = bottleneck.onset_beta(joint), bottleneck.critical_beta(joint)
@@ -302,6 +303,51 @@ def test_the_curve_can_start_with_a_jump():
     # Annealing from a slightly disturbed trivial encoder does not see it.
     near = 0.5 + 0.01 * np.array([[1, -1], [-1, 1]])
     assert bottleneck.blahut_arimoto(joint, between, near).i_tx < 1e-6
+
+
+# Seeds of oracle tables whose best encoder is easily missed, and a table of two symbols.
+FAR = np.array([[0.08, 0.18, 0.17], [0.00, 0.04, 0.53]])
+TABLES = [FAR, *(oracle.random_joint(np.random.default_rng(seed)) for seed in (7, 45, 208, 319, 376, 666))]
+
+
+@pytest.mark.parametrize("joint", TABLES, ids=range(len(TABLES)))
+def test_c09_onset_and_objective_are_those_of_the_oracle(joint):
+    onset = oracle.onset(joint)
+    assert bottleneck.onset_beta(joint) == pytest.approx(onset, rel=1e-5)
+    assert bottleneck.solve(joint, onset * 0.999).n_used == 1
+    betas = onset * np.array([1.003, 1.5])
+    least = [oracle.best(joint, beta)[0] for beta in betas]
+    assert least[0] < 0
+    alone = [bottleneck.solve(joint, beta).objective for beta in betas]
+    assert alone == pytest.approx(least, abs=1e-7)
+    assert bottleneck.curve(joint, betas).objective == pytest.approx(least, abs=1e-7)
+
+
+def concave(found):
+    """Whether no point lies above another one's tangent of slope 1/β."""
+    beta, x, y = np.array([(f.beta, f.i_tx, f.i_ty) for f in found]).T
+    return bool((y <= y[:, None] + (x - x[:, None]) / beta[:, None] + 1e-9).all())
+
+
+def test_c09_concave_where_each_price_is_solved_alone():
+    for joint in (LETTERS, *TABLES[:4]):
+        betas = np.geomspace(1.01, 30, 12)
+        alone = [bottleneck.solve(joint, beta) for beta in betas]
+        assert concave(alone)
+        curve = bottleneck.curve(joint, betas)
+        assert curve.objective == pytest.approx([f.objective for f in alone], abs=1e-8)
+
+
+def test_c09_an_envelope_of_guesses_is_concave_and_found_out():
+    # The control of the verdict: concavity does not tell a curve from the envelope of random encoders.
+    joint, rng, betas = TABLES[1], np.random.default_rng(0), np.geomspace(1.2, 30, 8)
+    codes = [rng.dirichlet(np.ones(3), size=len(joint)) for _ in range(60)]
+    codes += [np.eye(len(joint)), np.ones((len(joint), 1))]
+    tried = [[bottleneck.evaluate(joint, code, beta) for code in codes] for beta in betas]
+    guessed = [min(row, key=lambda f: f.objective) for row in tried]
+    assert concave(guessed)
+    lost = [g.objective - oracle.best(joint, g.beta)[0] for g in guessed]
+    assert max(lost) > 1e-2
 
 
 def test_stability_predicts_the_next_split():
@@ -574,6 +620,20 @@ def test_c08_needs_independence():
     assert information.mutual_information(joint) > 1 - information.mutual_information(joint)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_c08_equality_where_the_encoder_treats_label_and_nuisance_apart(seed):
+    # X is the pair (Y, N), and T a noisy view of each: nothing is left between the two sides.
+    rng = np.random.default_rng(seed)
+    y, n = rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(4))
+    view_y, view_n = rng.dirichlet(np.full(2, 0.5), size=3), rng.dirichlet(np.full(3, 0.5), size=4)
+    ynx = np.einsum("i,j,ik,jl->ijkl", y, n, np.eye(3), np.eye(4)).reshape(3, 4, 12)
+    margins = (ynx.sum(axis=(0, 1)), ynx.sum(axis=1).T, ynx.sum(axis=0).T)
+    encoder = np.kron(view_y, view_n)
+    i_tx, i_ty, i_tn = (information.mutual_information(information.push_forward(m, encoder)) for m in margins)
+    assert i_tn == pytest.approx(i_tx - i_ty, abs=1e-12)
+    assert i_tn > 1e-3
+
+
 def test_c08_lens_cap_attains_the_bound():
     # Label, cap, picture (cat, dog or black): the minimal sufficient representation knows the cap.
     world = np.zeros((2, 2, 3))
@@ -611,6 +671,38 @@ def test_c10_printed_constraint_is_vacuous():
     assert constant.i_ty <= information.mutual_information(LETTERS)
 
 
+def test_c10_a_general_optimiser_on_the_papers_form_ends_at_the_same_pair():
+    joint = random_joint(1, 3, 3, zeros=False)
+    beta = 2.5 * bottleneck.onset_beta(joint)
+    prior, rng = joint.sum(axis=1), np.random.default_rng(0)
+
+    def encoder(logits):
+        return np.exp(logits.reshape(3, 3)) / np.exp(logits.reshape(3, 3)).sum(axis=1, keepdims=True)
+
+    def paper(logits):
+        q = encoder(np.clip(logits, -30, 30))
+        with_y, q_t = q.T @ joint, prior @ q
+        i_tx = (prior[:, None] * q * np.log2(q / q_t)).sum()
+        return -(with_y * np.log2(with_y / q_t[:, None])).sum() + i_tx / beta
+
+    runs = [minimize(paper, rng.normal(size=9), method="L-BFGS-B", tol=1e-13) for _ in range(8)]
+    theirs = bottleneck.evaluate(joint, encoder(min(runs, key=lambda run: run.fun).x), beta)
+    ours = bottleneck.solve(joint, beta)
+    assert ours.i_tx > 0.05
+    assert theirs.i_tx == pytest.approx(ours.i_tx, abs=5e-3)
+    assert theirs.i_ty == pytest.approx(ours.i_ty, abs=5e-3)
+
+
+def test_c11_a_sample_is_not_the_truth():
+    # The decoder p(y|t) remembers nothing, and scores below H(Y|T) on about every second sample.
+    rng = np.random.default_rng(0)
+    truth = rng.dirichlet(np.ones(12)).reshape(3, 4)  # p(t, y)
+    h = information.conditional_entropy(truth.T)
+    samples = rng.multinomial(60, truth.ravel(), size=4000).reshape(-1, 3, 4) / 60
+    right = truth / truth.sum(axis=1, keepdims=True)
+    assert 0.4 < (-(samples * np.log2(right)).sum(axis=(1, 2)) < h).mean() < 0.6
+
+
 @relaxed
 @given(seeds)
 def test_c11_cross_entropy_bounds_conditional_entropy(seed):
@@ -622,6 +714,8 @@ def test_c11_cross_entropy_bounds_conditional_entropy(seed):
     model = rng.dirichlet(np.ones(len(with_t)), size=3)
     cross = -(with_t.T * np.log2(model)).sum()
     assert cross >= truth - 1e-12
+    rows = [information.cross_entropy(with_t[:, t] / q_t[t], model[t]) for t in range(3)]
+    assert q_t @ rows == pytest.approx(cross, abs=1e-9)
     tight = [information.cross_entropy(with_t[:, t] / q_t[t], with_t[:, t] / q_t[t]) for t in range(3)]
     assert q_t @ tight == pytest.approx(truth, abs=1e-12)
     excess = [information.kl_divergence(with_t[:, t] / q_t[t], model[t]) for t in range(3)]
