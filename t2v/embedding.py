@@ -27,7 +27,7 @@ from torch import nn
 
 from t2v import fisher, precision
 from t2v._files import write_arrays
-from t2v.probes import Arithmetic, Probe, choose, computing
+from t2v.probes import Arithmetic, Probe, computing, with_layers
 from t2v.tasks import Task
 
 Method = Literal["rademacher", "sample", "exact", "variational"]
@@ -347,7 +347,7 @@ def embed(
             " are accepted"
         )
     start = time.perf_counter()
-    probe = choose(probe, layers)
+    probe = with_layers(probe, layers)
     probe.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     images, labels = _training_images(task, max_samples, seed)
     fit, rest = split(labels, FIT_SHARE, seed)

@@ -423,10 +423,10 @@ def from_module(
         resize=resize,
         **_measured(model, input_size, classifier.in_features),
     )
-    return choose(probe, layers)
+    return with_layers(probe, layers)
 
 
-def choose(probe: Probe, layers: Sequence[str] | None) -> Probe:
+def with_layers(probe: Probe, layers: Sequence[str] | None) -> Probe:
     """Return the probe with other layers for its embeddings; they are not comparable with those of all layers.
 
     Parameters

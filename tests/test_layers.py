@@ -6,10 +6,12 @@ The oracle is plain autograd, sample by sample and class by class, on two copies
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 import timm
 import torch
+from helpers import load_script
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
@@ -545,3 +547,44 @@ def test_a_batch_of_one_is_two_copies_of_it() -> None:
     assert worst(parts, whole) < 1e-9
     names = [n for n in whole if n.startswith("stem")]
     assert worst({n: whole[n] for n in names}, pooled(oracle(net, x, names))) < 1e-9
+
+
+#: Of the table that scripts/timm_coverage.py makes: networks that are quick, one a way to use the first axis, and plain ones.
+SAMPLE = {
+    "mobilevit_xxs": "folded",
+    "test_vit": "plain",
+    "test_resnet": "plain",
+    "test_efficientnet": "plain",
+    "test_convnext": "plain",
+    "test_mambaout": "plain",
+    "test_nfnet": "slow",
+    "mobilenetv3_small_050": "plain",
+    "lcnet_035": "plain",
+    "efficientvit_m0": "folded",
+}
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return load_script("timm_coverage")
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_architectures_of_timm_are_exact(script: ModuleType, name: str) -> None:
+    row = script.run(name)
+    assert row["verdict"] == "exact", row
+    assert (row["slow"] > 0) == (SAMPLE[name] == "slow"), row
+
+
+def test_the_script_sees_a_wrong_number(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted fault: what an earlier edition did, squares of rows where those of samples are asked for."""
+    from t2v import _layers
+
+    monkeypatch.setattr(
+        _layers.LinearLayer, "patches", lambda self: self.x.reshape(len(self.x), 1, -1, self.x.shape[-1]).mT
+    )
+    monkeypatch.setattr(
+        _layers.LinearLayer, "gradient", lambda self, g: g.reshape(len(g), 1, -1, g.shape[-1]).mT
+    )
+    monkeypatch.setattr(fisher, "_TOLERANCE", {torch.float64: 1e9})
+    assert script.run("mobilevit_xxs")["verdict"] == "wrong"

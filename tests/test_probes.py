@@ -175,7 +175,7 @@ def test_layers_that_cannot_be_computed_are_left_out_and_named() -> None:
     with pytest.raises(ValueError, match=r"'auxiliary' stands for no convolution .* nearest: stem.weight"):
         probes.from_module(Aside(), input_size=40, layers=["auxiliary"])
     with pytest.raises(ValueError, match="layers: a non-empty list"):
-        probes.choose(probe, "stem")
+        probes.with_layers(probe, "stem")
     chosen = probes.from_module(timm.create_model("resnet18"), layers=["layer4.1", "conv1.weight"])
     assert chosen.layers == ["conv1.weight", "layer4.1.conv1.weight", "layer4.1.conv2.weight"]
 
