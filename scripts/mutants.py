@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 from xml.etree import ElementTree
 
 import yaml
@@ -60,7 +62,20 @@ NOT_A_FAULT = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundE
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 # Loading every plugin there is would cost more than most claims' tests.
 ENVIRONMENT["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-PYTEST = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "hypothesispytest")
+#: What many tests import, and takes seconds: once for all runs.
+PRELOADED = (
+    "pytest",
+    "hypothesis",
+    "scipy.stats",
+    "scipy.optimize",
+    "sklearn.linear_model",
+    "torch",
+    "torchvision",
+    "timm",
+)
+PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-p", "hypothesispytest", "--hypothesis-seed=0")
+# This plugin collects garbage six times a run, which takes seconds where torch is loaded.
+PYTEST += ("-p", "no:unraisableexception", "-o", "junit_family=xunit1")
 
 
 @dataclass(frozen=True)
@@ -164,26 +179,60 @@ class Run:
     seconds: float
 
 
-def run_tests(copy: Path, tests: Sequence[str], limit: float) -> Run:
-    """Run tests in a copy until one fails."""
-    report, output = copy.parent / f"{copy.name}.xml", copy.parent / f"{copy.name}.txt"
-    report.unlink(missing_ok=True)
-    shutil.rmtree(copy / ".hypothesis", ignore_errors=True)  # the examples that earlier faults left
-    command = [*PYTEST, "--hypothesis-seed=0", "-o", "junit_family=xunit1", f"--junitxml={report}", *tests]
-    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(copy)}
-    start = time.perf_counter()
-    with output.open("w") as file:
-        try:
-            code = subprocess.run(
-                command, cwd=copy, env=environment, stdout=file, stderr=file, timeout=limit
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return Run("broken", f"no end after {limit:.0f} s", limit)
-    seconds = time.perf_counter() - start
-    if code == 0:
-        return Run("passed", "", seconds)
-    outcome, test = _failure(report) if code == 1 else ("broken", "")
-    return Run(outcome, test or _last_line(output), seconds)
+class Copy:
+    """A copy of the project, and a process that runs tests in it."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        self.server: subprocess.Popen[str] | None = None
+        shutil.copytree(root, folder, ignore=_left_out)
+
+    def _ask(self, question: dict[str, Any]) -> str:
+        assert self.server is not None
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        self.server.stdin.write(json.dumps(question) + "\n")
+        self.server.stdin.flush()
+        return str(self.server.stdout.readline()).strip()
+
+    def start(self) -> None:
+        """Start the process, and wait until it is ready."""
+        if self.server is None:
+            command = [sys.executable, str(Path(__file__).with_name("forked_tests.py")), *PRELOADED]
+            options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self.server = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, **options)
+            self.server.stdout.readline()
+
+    def run(self, tests: Sequence[str], limit: float) -> Run:
+        """Run tests until one fails."""
+        report, output = (self.folder.with_suffix(ending) for ending in (".xml", ".txt"))
+        report.unlink(missing_ok=True)
+        shutil.rmtree(
+            self.folder / ".hypothesis", ignore_errors=True
+        )  # the examples that earlier faults left
+        arguments = [*PYTEST, f"--junitxml={report}", *tests]
+        self.start()
+        start = time.perf_counter()
+        status = self._ask(
+            {"folder": str(self.folder), "arguments": arguments, "output": str(output), "limit": limit}
+        )
+        seconds = time.perf_counter() - start
+        if status == "0":
+            return Run("passed", "", seconds)
+        if status == "late":
+            return Run("broken", f"no end after {limit:.0f} s", seconds)
+        outcome, test = _failure(report) if status == "1" else ("broken", "")
+        return Run(outcome, test or _last_line(output), seconds)
+
+    def close(self) -> None:
+        """End the process."""
+        if self.server is not None:
+            self.server.communicate()
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    found = shutil.ignore_patterns(*LEFT_OUT)(folder, names)
+    return found - {"runs"} if Path(folder).name == "book" else found
 
 
 def _failure(report: Path) -> tuple[str, str]:
@@ -215,9 +264,9 @@ def _last_line(output: Path) -> str:
 
 
 @contextmanager
-def planted(copy: Path, mutant: Mutant) -> Iterator[None]:
+def planted(folder: Path, mutant: Mutant) -> Iterator[None]:
     """Plant a fault in a copy, and take it out again."""
-    path = copy / mutant.file
+    path = folder / mutant.file
     sound = path.read_bytes()
     path.write_text(mutant.plant(sound.decode()), encoding="utf-8")
     try:
@@ -226,11 +275,11 @@ def planted(copy: Path, mutant: Mutant) -> Iterator[None]:
         path.write_bytes(sound)
 
 
-def try_fault(copy: Path, mutant: Mutant, tests: Sequence[str], limit: float) -> Result:
+def try_fault(copy: Copy, mutant: Mutant, tests: Sequence[str], limit: float) -> Result:
     """Return what becomes of one fault."""
-    mark = digest(copy, mutant, tests)
-    with planted(copy, mutant):
-        run = run_tests(copy, tests, limit)
+    mark = digest(copy.folder, mutant, tests)
+    with planted(copy.folder, mutant):
+        run = copy.run(tests, limit)
     outcome = {"passed": "survived", "failed": "killed"}.get(run.outcome, "broken")
     return Result(mutant.claim, mutant.fault, outcome, run.test, run.seconds, mark)
 
@@ -241,7 +290,7 @@ class Trial:
     def __init__(self, root: Path, write: bool = True) -> None:
         self.root, self.write = root, write
         self.tests = {claim.id: claim.tests for claim in claims.read(root / LEDGER).values()}
-        self.copies: SimpleQueue[Path] = SimpleQueue()
+        self.copies: SimpleQueue[Copy] = SimpleQueue()
         self.lock = threading.Lock()
 
     def pending(self, mutants: Sequence[Mutant]) -> list[Mutant]:
@@ -259,23 +308,20 @@ class Trial:
         by_claim = {claim: [m for m in mutants if m.claim == claim] for claim in {m.claim for m in mutants}}
         most_first = sorted(by_claim.values(), key=lambda group: (-len(group), group[0].claim))
         with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-            for i in range(min(WORKERS, len(by_claim))):
-                copy = Path(folder) / f"copy{i}"
-                shutil.copytree(self.root, copy, ignore=self._left_out)
+            made = [Copy(self.root, Path(folder) / f"copy{i}") for i in range(min(WORKERS, len(by_claim)))]
+            for copy in made:
                 self.copies.put(copy)
             with ThreadPoolExecutor(WORKERS) as pool:
                 parts = list(pool.map(self._claim, most_first))
+            for copy in made:
+                copy.close()
         return [r for results, _ in parts for r in results], [text for _, text in parts if text]
-
-    def _left_out(self, folder: str, names: list[str]) -> set[str]:
-        found = shutil.ignore_patterns(*LEFT_OUT)(folder, names)
-        return found - {"runs"} if Path(folder).name == "book" else found
 
     def _claim(self, mutants: list[Mutant]) -> tuple[list[Result], str]:
         """Try the faults of one claim."""
         copy, tests = self.copies.get(), self.tests[mutants[0].claim]
         try:
-            sound = run_tests(copy, tests, SOUND_LIMIT) if tests else Run("broken", "it names no test", 0)
+            sound = copy.run(tests, SOUND_LIMIT) if tests else Run("broken", "it names no test", 0)
             if sound.outcome != "passed":
                 complaint = f"{mutants[0].claim}: its tests do not pass without a fault: {sound.test}"
                 print(complaint, flush=True)
@@ -284,7 +330,7 @@ class Trial:
         finally:
             self.copies.put(copy)
 
-    def _fault(self, copy: Path, mutant: Mutant, tests: list[str], limit: float) -> Result:
+    def _fault(self, copy: Copy, mutant: Mutant, tests: list[str], limit: float) -> Result:
         result = try_fault(copy, mutant, tests, limit)
         with self.lock:
             if self.write:
@@ -335,7 +381,9 @@ def report(results: Sequence[Result], complaints: Sequence[str]) -> int:
     """Print how many faults were killed and which were not; return the exit status."""
     alive = [r for r in results if r.outcome != "killed"]
     print("\n".join(["", *map(describe, alive), *complaints]) if alive or complaints else "")
+    spent = os.times().children_user + os.times().children_system
     print(f"{len(results)} faults: {len(results) - len(alive)} killed, {len(alive)} not")
+    print(f"{spent / 60:.1f} minutes of processor time")
     return 2 if complaints else 1 if alive else 0
 
 

@@ -412,9 +412,11 @@ def test_the_page_shows_evidence_controls_and_planted_faults(extension: Any, tmp
     assert (
         "Evidence: " + EVIDENCE.replace("$x<1$", r"\(x<1\)").replace("`", "") + " (see it computed)" in page
     )
-    assert r"What would fool it: early stopping at \(m=9\). Run in Break it." in page
-    assert "What would fool it: units. Run in tests/a.py::test_b." in page
-    assert "Planted faults: its tests killed 1 of 2" in page
-    assert r"one half, of \(x<2\), is lost (killed)" in page
-    assert "the sign is turned (survived)" in page
-    assert page.count("Planted faults") == 1  # none is recorded for C02
+    assert "What would fool it, and where it is run:" in page
+    assert r"early stopping at \(m=9\) (Break it)" in page
+    assert "units (tests/a.py::test_b)" in page
+    assert "Tests: killed 1 of 2 planted faults" in page
+    assert "tests/a.py::test_a" in page
+    assert r"Planted: one half, of \(x<2\), is lost (killed)" in page
+    assert "Planted: the sign is turned (survived)" in page
+    assert page.count("planted faults") == 1  # none is recorded for C02

@@ -145,15 +145,14 @@ class Ledger(SphinxDirective):
             section += self.markdown(claim.note, "t2v-note")
         if found:
             section += self.computed(claim, found)
-        section += self.doubts(claim)
+        section += self.controls(claim)
         facts = [f"In the paper: {claim.where}."]
         if written:
             facts.append(
                 f"Chapter: [{title(self.folder / f'{claim.chapter}.ipynb')}]({claim.chapter}.ipynb)."
             )
-        if claim.tests:
-            facts.append("Tests: " + ", ".join(f"`{test}`" for test in claim.tests) + ".")
         section += self.markdown(" ".join(facts), "t2v-facts")
+        section += self.tested(claim)
         return section
 
     def computed(self, claim: claims.Claim, found: str) -> nodes.paragraph:
@@ -165,20 +164,24 @@ class Ledger(SphinxDirective):
             line += [nodes.Text(" ("), link, nodes.Text(")")]
         return line
 
-    def doubts(self, claim: claims.Claim) -> list[nodes.Node]:
-        """Return what would fool the verdict, and the faults that were planted behind it."""
-        result: list[nodes.Node] = []
+    def controls(self, claim: claims.Claim) -> list[nodes.Node]:
+        """Return what would fool the verdict, and where that is run."""
+        if not claim.controls:
+            return []
+        lines = ["What would fool it, and where it is run:", ""]
         for control in claim.controls:
             where = f"`{control.where}`" if "::" in control.where else f"*{control.where}*"
-            text = f"What would fool it: {control.fooled_by.strip().rstrip('.')}. Run in {where}."
-            result += self.markdown(text, "t2v-facts")
+            lines.append(f"- {control.fooled_by.strip().rstrip('.')} ({where})")
+        return self.markdown("\n".join(lines), "t2v-facts")
+
+    def tested(self, claim: claims.Claim) -> list[nodes.Node]:
+        """Return the claim's tests, and which of the faults that were planted behind it they killed."""
         planted = self.faults.get(claim.id, [])
-        if planted:
-            killed = sum(row["outcome"] == "killed" for row in planted)
-            summary = f"Planted faults: its tests killed {killed} of {len(planted)}"
-            items = [f"{row['fault']} ({row['outcome']})" for row in planted]
-            result += self.folded(summary, nodes.bullet_list("", *map(self.item, items)))
-        return result
+        killed = sum(row["outcome"] == "killed" for row in planted)
+        items = [f"`{test}`" for test in claim.tests]
+        items += [f"Planted: {row['fault']} ({row['outcome']})" for row in planted]
+        count = f": killed {killed} of {len(planted)} planted faults" if planted else ""
+        return self.folded(f"Tests{count}", nodes.bullet_list("", *map(self.item, items))) if items else []
 
     def item(self, text: str) -> nodes.list_item:
         """Return one line of a list."""
