@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 #: How far the sum of a distribution (or of a row of a channel) may be from 1: in float64, and at most in any type.
 SUM_TOLERANCE, WIDEST_TOLERANCE = 1e-9, 5e-3
+#: How far rounding, and sums that are off by SUM_TOLERANCE on each of up to 64 axes, take a value below 0 (in bits).
+_ROUNDING = 1e-7
 
 
 def check_distribution(p: ArrayLike, name: str = "p", *, ndim: int | None = None) -> Array:
@@ -525,5 +527,8 @@ def _ratio(p: Array, *, numerator: list[Array], denominator: list[Array], base: 
 
 
 def _non_negative(value: float) -> float:
-    """Return the value, or 0.0 where rounding took a non-negative quantity below 0 (or to -0.0)."""
-    return float(value) if value > 0 else 0.0
+    """Return the value, or 0.0 where rounding took a non-negative quantity below 0 (or to -0.0).
+
+    What lies further below is no rounding but a fault, and is returned as it is: hidden, it would pass for independence.
+    """
+    return float(value) if value > 0 or value < -_ROUNDING else 0.0

@@ -198,7 +198,7 @@ def test_bits_are_the_default_everywhere() -> None:
 @quick
 @given(st.lists(st.integers(1, 4).flatmap(distributions), min_size=1, max_size=4), st.integers(0, 2**32 - 1))
 def test_total_correlation_is_zero_only_for_independent_axes(margins, seed):
-    """C03: a product has none; moving mass round a rectangle keeps the margins and adds some."""
+    """C03: a product has none; any other joint has what its margins' entropies exceed its own by."""
     joint = margins[0]
     for margin in margins[1:]:
         joint = np.multiply.outer(joint, margin)
@@ -217,6 +217,36 @@ def test_total_correlation_sees_any_departure_from_independence(shift):
     assert info.total_correlation(joint) > 0
     if abs(shift) < 0.05:
         assert info.total_correlation(joint, base=np.e) == pytest.approx(8 * shift**2, rel=0.01)
+
+
+@pytest.mark.parametrize("shift", [1e-4, 0.002, 0.05, 0.125, -0.125])
+def test_total_correlation_sees_what_no_pair_shows(shift):
+    """C03: mass moved round a cube leaves all pairs independent; a sum over the pairs would find nothing."""
+    joint = np.full((2, 2, 2), 1 / 8)
+    for cell in np.ndindex(2, 2, 2):
+        joint[cell] += shift * (-1) ** sum(cell)
+    for axis in range(3):
+        assert info.mutual_information(joint.sum(axis=axis)) == pytest.approx(0.0, abs=1e-14)
+    nats = sum(p * math.log(8 * p) for p in joint.ravel() if p > 0)  # all margins are fair coins
+    assert nats > 0
+    assert info.total_correlation(joint, base=np.e) == pytest.approx(nats, rel=1e-6)
+
+
+def test_rounding_below_zero_is_cut_and_a_wrong_sign_is_not(monkeypatch):
+    """C03: a routine that returned the negative would else give 0 for products, and for all others."""
+    copy = np.eye(2) / 2
+    for value, found in ((-1e-12, 0.0), (-0.0, 0.0), (1e-12, 1e-12), (-1e-3, -1e-3), (-1.0, -1.0)):
+        monkeypatch.setattr(info, "_ratio", lambda *_, value=value, **__: value)
+        assert info.total_correlation(copy) == found
+        assert not np.signbit(info.total_correlation(copy)) or found < 0
+
+
+@pytest.mark.parametrize("n_axes", [2, 3, 8])
+def test_sums_off_by_the_tolerance_do_not_take_a_value_below_zero(n_axes):
+    joint = np.full((2,) * n_axes, 0.5**n_axes) * (1 + 9e-10)
+    assert info.total_correlation(joint) == 0.0
+    off = np.array([0.5, 0.5]) * (1 - 9e-10)
+    assert info.kl_divergence(off, [0.5 * (1 + 9e-10)] * 2) == 0.0
 
 
 @quick
