@@ -560,7 +560,6 @@ SAMPLE = {
     "test_nfnet": "slow",
     "mobilenetv3_small_050": "plain",
     "lcnet_035": "plain",
-    "efficientvit_m0": "folded",
 }
 
 
