@@ -96,7 +96,7 @@ def test_a_search_from_the_rows_alone_would_miss_it(seed, monkeypatch):
     found = bottleneck.solve(joint, beta)
     assert found.objective == pytest.approx(oracle.best(joint, beta)[0], abs=1e-8)
     assert found.n_used > 1
-    # The control: from every p(y|x) alone, which is the whole search of many programs, it is not found.
+    # The control: quick climbs from every p(y|x) alone do not find it.
     monkeypatch.setattr(_simplex, "everywhere", lambda source, *_: _simplex.rows(source))
     assert bottleneck.onset_beta(joint) > onset * 1.001
 
