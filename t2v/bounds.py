@@ -290,7 +290,8 @@ def vc(log_growth: ArrayLike, delta: ArrayLike, m: ArrayLike, kind: str = "one_s
 
     ``sqrt(8 (log Π(2m) + log(2/δ)) / m)`` for true − training error, log(4/δ) for the absolute difference:
     2Π(2m)e^{−mε²/8} = δ, by symmetrisation with a second sample (Vapnik and Chervonenkis, 1971). For a
-    class that labels all 2m points in every way it is above sqrt(16 log 2) = 3.3, whatever m is.
+    class that labels all 2m points in every way it is above sqrt(16 log 2) = 3.3, whatever m is: a limit of
+    this proof, as such a class may be finite (all rules on 2m points, for which :func:`pac` gives 0.84).
 
     Parameters
     ----------
@@ -363,9 +364,9 @@ def vc_log_cover(n_parameters: ArrayLike, epsilon: ArrayLike) -> Any:
     """Return log|H_ε| = d log(1/ε) in nats, with d = |θ| log|θ| (the paper's count below eq. 3).
 
     A count and not a theorem: covers of (1/ε)^d elements, d the VC dimension, exist in the mean distance
-    under a distribution (Haussler, 1995), which does not control the error on a sample. Two 0/1 losses that
-    differ by less than 1 at every point are one and the same: in the uniform distance a cover of radius
-    below 1 has as many elements as there are different losses.
+    under a distribution (Haussler, 1995), which does not control the error on a sample. In the uniform
+    distance two different 0/1 losses are 1 apart: below a radius of 1/2 each element of a cover serves one
+    loss only, and with elements from the class itself that is so below 1.
 
     Parameters
     ----------
@@ -395,7 +396,7 @@ def fixed_point(dimension: float, delta: float, m: int, kind: str = "one_sided")
     The right side falls in ε and the left rises: there is one solution. It is below 1 as soon as 2m >
     log(1/δ), whatever d is, because a cover of radius 1 has one element: for d far above m this reading of
     eq. 3 approaches 1 from below and never exceeds it. It is the equation that the paper prints, and no
-    theorem: it forgets the radius (see :func:`covered`), and for 0/1 losses there is no such cover
+    theorem: it forgets the radius (see :func:`covered`), and for 0/1 losses no cover has that size
     (see :func:`vc_log_cover`).
 
     Parameters
@@ -422,8 +423,8 @@ def covered(dimension: float, delta: float, m: int, kind: str = "one_sided") -> 
     + log(1/δ))/2m). So it is a theorem for losses in [0, 1] with covers of (1/r)^d elements in the uniform
     distance, as when d numbers in [0, 1] are fitted and no loss moves faster than they do.
 
-    It is **no bound for 0/1 losses** with d their VC dimension: losses that differ by less than 1 at every
-    point are then equal, and a cover of radius below 1 is the class itself. Use :func:`vc`.
+    It is **no bound for 0/1 losses** with d their VC dimension: two different losses are 1 apart, so below
+    r = 1/2 a cover has an element for each, and from r = 1/2 on the term 2r is 1 by itself. Use :func:`vc`.
 
     Parameters
     ----------

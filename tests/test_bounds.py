@@ -391,6 +391,9 @@ def test_vc_is_vacuous_for_all_labellings_and_not_for_few() -> None:
     # And a class that is kept at a number of parameters escapes, once there are samples enough.
     assert bounds.vc(bounds.sauer(70_000, 2 * 10**8), 0.05, 10**8) < 0.5
     assert bounds.pac(bounds.log_float_class(70_000), 0.05, 10**8) < 0.2
+    assert bounds.pac(bounds.log_float_class(70_000), 0.05, 60_000) > 3  # all of MNIST is not enough
+    # 3.3 is the proof's, not the class's: all rules on a world of 600 points are finite in number.
+    assert 0.83 < bounds.pac(600 * math.log(2), 0.05, 300) < 0.84
 
 
 def test_intervals_keep_their_vc_margin() -> None:
@@ -433,6 +436,10 @@ def test_a_uniform_cover_of_01_losses_is_the_class_itself() -> None:
             if all(np.abs(row - centre).max() > radius for centre in centres):
                 centres.append(row)
         assert len(centres) == len({tuple(row) for row in losses}) > 40
+    # Representatives from outside the class do no better below 1/2: the midpoint of two is 1/2 from either.
+    one, other = losses[0], losses[1]
+    for guess in (*rng.random((500, 12)), (one + other) / 2):
+        assert max(np.abs(guess - one).max(), np.abs(guess - other).max()) >= 0.5
 
 
 def test_vc_log_cover_by_hand() -> None:
