@@ -75,11 +75,21 @@ def _started(folder: str, arguments: Sequence[str], output: str, limit: float) -
             return LATE
 
 
+def _do_not_shrink() -> None:
+    """Let Hypothesis stop at the first counterexample: nobody reads it, and making it simpler can take a minute."""
+    if "hypothesis" in sys.modules:
+        from hypothesis import Phase, settings
+
+        settings.register_profile("first", phases=(Phase.explicit, Phase.generate))
+        settings.load_profile("first")
+
+
 def main() -> None:
     """Serve until there is nothing more to read."""
     for name in sys.argv[1:] if hasattr(os, "fork") else ():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    _do_not_shrink()
     gc.freeze()  # else each run's collector would go through all that was imported, and copy it
     print("ready", flush=True)
     for line in sys.stdin:

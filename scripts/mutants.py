@@ -11,7 +11,7 @@ until one of them fails. A fault is
 - broken: the copy could not be imported or collected, named what does not exist, or did not end. Not killed.
 
 Two claims are tried at a time, each in its own copy and with one thread a process. Results go to book/runs/mutants.csv
-after every fault, and the ledger's page shows them. A result is kept, and not computed again, as long as the fault, the
+after every fault, and the ledger's page shows them. A killed or surviving fault is not tried again as long as it, the
 file with it, the claim's list of tests and these tests' files are what they were: a run that was stopped goes on where it
 was. With --sample the N quickest of different claims are run in any case, and nothing is written.
 
@@ -52,6 +52,7 @@ FAULTS, LEDGER, OUT = Path("tests/mutants.yml"), Path("book/claims.yml"), Path("
 #: What no test reads, or what is made anew.
 LEFT_OUT = (*(".git", ".venv", "_build", "*.egg-info", "__pycache__"), *(".*_cache", ".hypothesis", "runs"))
 WORKERS = 2
+HANDFUL = 6
 SOUND_LIMIT = (
     300.0  # seconds for a claim's tests without a fault; with one, four times what they took and a margin
 )
@@ -62,7 +63,7 @@ NOT_A_FAULT = ("NameError", "UnboundLocalError", "ImportError", "ModuleNotFoundE
 ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 # Loading every plugin there is would cost more than most claims' tests.
 ENVIRONMENT["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-#: What many tests import, and takes seconds: once for all runs.
+#: What many tests import, and takes ten seconds: once for all runs, but not for a handful of them.
 PRELOADED = (
     "pytest",
     "hypothesis",
@@ -182,8 +183,8 @@ class Run:
 class Copy:
     """A copy of the project, and a process that runs tests in it."""
 
-    def __init__(self, root: Path, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, root: Path, folder: Path, preloaded: Sequence[str] = PRELOADED) -> None:
+        self.folder, self.preloaded = folder, preloaded
         self.server: subprocess.Popen[str] | None = None
         shutil.copytree(root, folder, ignore=_left_out)
 
@@ -198,7 +199,7 @@ class Copy:
     def start(self) -> None:
         """Start the process, and wait until it is ready."""
         if self.server is None:
-            command = [sys.executable, str(Path(__file__).with_name("forked_tests.py")), *PRELOADED]
+            command = [sys.executable, str(Path(__file__).with_name("forked_tests.py")), *self.preloaded]
             options: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
             self.server = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT}, **options)
             self.server.stdout.readline()
@@ -294,21 +295,27 @@ class Trial:
         self.lock = threading.Lock()
 
     def pending(self, mutants: Sequence[Mutant]) -> list[Mutant]:
-        """Return the faults without a result, and those whose result has lapsed."""
+        """Return the faults without a result, and those whose result has lapsed or said nothing of the tests."""
         known = read_results(self.root)
-        return [
-            m
-            for m in mutants
-            if (m.claim, m.fault) not in known
-            or known[m.claim, m.fault].digest != digest(self.root, m, self.tests[m.claim])
-        ]
+
+        def settled(m: Mutant) -> bool:
+            found = known.get((m.claim, m.fault))
+            return (
+                found is not None
+                and found.outcome != "broken"
+                and found.digest == digest(self.root, m, self.tests[m.claim])
+            )
+
+        return [m for m in mutants if not settled(m)]
 
     def run(self, mutants: Sequence[Mutant]) -> tuple[list[Result], list[str]]:
         """Try these faults; return their results, and a complaint for each claim whose sound tests fail."""
         by_claim = {claim: [m for m in mutants if m.claim == claim] for claim in {m.claim for m in mutants}}
         most_first = sorted(by_claim.values(), key=lambda group: (-len(group), group[0].claim))
         with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-            made = [Copy(self.root, Path(folder) / f"copy{i}") for i in range(min(WORKERS, len(by_claim)))]
+            places = [Path(folder) / f"copy{i}" for i in range(min(WORKERS, len(by_claim)))]
+            preloaded = PRELOADED if len(mutants) > HANDFUL else PRELOADED[:2]
+            made = [Copy(self.root, place, preloaded) for place in places]
             for copy in made:
                 self.copies.put(copy)
             with ThreadPoolExecutor(WORKERS) as pool:
