@@ -82,8 +82,9 @@ def diagonal(
         memory does not grow with the number of batches.
     expectation : {"exact", "sample", "rademacher", "empirical"}
         How the labels are averaged: the sum over all classes (one backward pass a class); ``draws`` labels a sample
-        from the model; ``draws`` random square roots of the covariance (unbiased; less noisy than sampled labels where
-        the model is confident, more where it is unsure); or the data's labels.
+        from the model; ``draws`` random square roots of the covariance (unbiased; with C classes the square of one
+        draw has a relative variance of at most 2 − 2/C, where that of one sampled label has no bound; which of the two
+        is smaller depends on the weight, see chapter 8); or the data's labels.
     pool : {"filter"}, optional
         Average the diagonal over the weights of each output channel (weights ``(out, …)`` become ``(out,)``).
     targets : Tensor, optional
