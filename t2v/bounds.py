@@ -477,6 +477,56 @@ def information(i_bits: ArrayLike, delta: ArrayLike, m: ArrayLike, kind: str = "
     return _scalar(np.hypot(np.exp2(bits / 2) * np.sqrt(math.log(2) / (2 * m)), np.sqrt(tail / (2 * m))))
 
 
+def expected_gap(i_bits: ArrayLike, m: ArrayLike, sigma: ArrayLike = 0.5) -> Any:
+    """Bound the expected gap between test and training loss by what the weights know about the data.
+
+    √(2σ² ln 2 · I(D;W)/m), for m samples that are independent given the task, and a loss whose deviations are no wider than
+    a Gaussian's of standard deviation σ for every w (Xu and Raginsky 2017, theorem 1). Given the task, I is I(D;W|θ); the
+    larger I(D;W) will do.
+
+    Parameters
+    ----------
+    i_bits : array_like
+        Information in bits, at least 0.
+    m : array_like
+        Samples, at least 1.
+    sigma : array_like
+        In the loss's unit, at least 0; half its range will do (Hoeffding), so ½ for errors.
+
+    Returns
+    -------
+    float or ndarray
+        In the loss's unit.
+    """
+    bits = _number("expected_gap", "i_bits", i_bits, low=0)
+    samples = _number("expected_gap", "m", m, low=1)
+    width = _number("expected_gap", "sigma", sigma, low=0)
+    return _scalar(width * np.sqrt(2 * math.log(2) * bits / samples))
+
+
+def clopper_pearson(errors: int, m: int, delta: float = 0.05) -> float:
+    """Return the exact upper bound of an error rate from a count on samples that training never saw.
+
+    The largest p for which so few errors in m tries have probability δ (Clopper and Pearson 1934): with probability at
+    least 1 − δ the true error rate is no larger.
+
+    Parameters
+    ----------
+    errors, m : int
+        Wrong answers, and samples.
+    delta : float
+        In (0, 1).
+    """
+    from scipy.stats import beta
+
+    wrong = _count("clopper_pearson", "errors", errors, low=0)
+    tries = _count("clopper_pearson", "m", m)
+    if wrong > tries:
+        raise ValueError(f"clopper_pearson: errors is {wrong}; accepted: at most m = {tries}")
+    miss = float(_delta("clopper_pearson", delta))
+    return 1.0 if wrong == tries else float(beta.ppf(1 - miss, wrong + 1, tries - wrong))
+
+
 def coarsen(joint: ArrayLike, cells: ArrayLike) -> Array:
     """Return p(t, y) of a hard partition: the rows of ``joint`` p(x, y) added up by cell.
 

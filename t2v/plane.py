@@ -2,7 +2,8 @@
 
 A deterministic network with real-valued units has no finite I(X;T) to measure. Every point of an information plane
 is therefore the information of a **modified** network, and the estimator says which: ``binned`` rounds the units into bins,
-``kde`` adds Gaussian noise to them. All informations are in bits; X is uniform over the recorded inputs.
+``kde`` adds Gaussian noise to them. Only where all inputs can be listed is there an ``exact`` number: H(T) of the floating-point
+numbers that the network computes. All informations are in bits; X is uniform over the recorded inputs.
 """
 
 from __future__ import annotations
@@ -444,12 +445,8 @@ def binned_information(
         If ``bins`` is below 1, an activation is not finite or outside ``limits``, or shapes do not fit.
     """
     t, y = _check(activations, labels)
-    digits = _digitise(t, bins, limits)
-    _, code = np.unique(row_codes(digits, bins), return_inverse=True)
-    classes, y_code = np.unique(y, return_inverse=True)
-    h_t = _count_entropy(np.bincount(code))
-    joint = _count_entropy(np.bincount(code * len(classes) + y_code))
-    return h_t, max(0.0, h_t + _count_entropy(np.bincount(y_code)) - joint)
+    _, code = np.unique(row_codes(_digitise(t, bins, limits), bins), return_inverse=True)
+    return _code_information(code, y)
 
 
 def _digitise(t: Floats, bins: int, limits: tuple[float, float] | None) -> NDArray[np.int64]:
@@ -465,6 +462,41 @@ def _digitise(t: Floats, bins: int, limits: tuple[float, float] | None) -> NDArr
     if low == high:
         return np.zeros(t.shape, np.int64)
     return np.minimum((t - low) * (bins / (high - low)), bins - 1).astype(np.int64)
+
+
+def exact_information(activations: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
+    """Return I(X;T) and I(T;Y) in bits of the network **as it is**: two rows are one value where they are equal.
+
+    X is uniform over the rows and T a function of X, so that I(X;T) = H(T), which falls below log₂ n only where the layer maps
+    several inputs to one output. No bins, no noise: what is left is the arithmetic, as two outputs that differ in the last
+    digit of their precision do differ (Lorenzen, Igel and Nielsen, 2022).
+
+    Parameters
+    ----------
+    activations : array
+        Shape ``(n, d)``: one row for each of n equally likely inputs, with all inputs there; in the precision in which
+        the network computes.
+    labels : array
+        Shape ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit or activations are not finite.
+    """
+    t, y = _check(activations, labels)
+    t = np.ascontiguousarray(t + t.dtype.type(0))  # −0 is 0
+    rows = t.view(np.dtype((np.void, t.dtype.itemsize * t.shape[1])))[:, 0]
+    _, code = np.unique(rows, return_inverse=True)
+    return _code_information(code, y)
+
+
+def _code_information(code: NDArray[np.int64], y: NDArray[Any]) -> tuple[float, float]:
+    """H(T) and I(T;Y) of a T that is given by its numbers 0, 1, …."""
+    classes, y_code = np.unique(y, return_inverse=True)
+    h_t = _count_entropy(np.bincount(code))
+    joint = _count_entropy(np.bincount(code * len(classes) + y_code))
+    return h_t, max(0.0, h_t + _count_entropy(np.bincount(y_code)) - joint)
 
 
 def _check(activations: ArrayLike, labels: ArrayLike, where: str = "") -> tuple[Floats, NDArray[Any]]:
@@ -489,17 +521,15 @@ def _class_sums(t: Tensor, counts: NDArray[np.int64], block: int) -> Tensor:
     Blocks on and right of the diagonal are enough: their columns' sums are the mirrored blocks' row sums.
     """
     n, edges = len(t), [0, *np.cumsum(counts).tolist()]
-    result = torch.zeros(2, n, len(counts), dtype=torch.float64)
+    result = torch.zeros(2, n, len(counts), dtype=t.dtype)
     # Beyond this exponent e^−4d² is no longer a normal number, and arithmetic gets slow; points that far change a sum
-    # that holds its own 1 by less than n·e^−21.
-    far, square = 21.0 if t.dtype == torch.float32 else 170.0, t.square().sum(1)
+    # that holds its own 1 by less than n·e^−170.
+    far = 170.0
     for start in range(0, n, block):
         stop = min(start + block, n)
-        near = torch.addmm(square[start:], t[start:stop], t[start:].T, alpha=-2).add_(
-            square[start:stop, None]
-        )
-        near = near.clamp_(min=0, max=far).neg_().exp_()
-        near[:, : stop - start].diagonal().fill_(1.0)
+        # Subtract first: |a|² + |b|² − 2ab gives two equal rows a distance, by rounding, and the bound breaks.
+        near = torch.cdist(t[start:stop], t[start:], compute_mode="donot_use_mm_for_euclid_dist").square_()
+        near = near.clamp_(max=far).neg_().exp_()
         for i in range(2):
             for c, (a, b) in enumerate(pairwise(edges)):
                 if b > start:
@@ -545,7 +575,7 @@ def kde_bounds(
     Parameters
     ----------
     activations : array
-        Shape ``(n, d)``; computed in its precision (float32 or float64).
+        Shape ``(n, d)``, of any precision; computed in float64.
     labels : array
         Shape ``(n,)``.
     noise_var : float
@@ -563,8 +593,7 @@ def kde_bounds(
     array, y = _check(activations, labels)
     _, code, counts = np.unique(y, return_inverse=True, return_counts=True)
     order = np.argsort(code, kind="stable")  # by class, so that sums within a class are sums of neighbours
-    t = torch.from_numpy(np.ascontiguousarray((array - array.mean(0))[order]))
-    t = (t if t.is_floating_point() else t.double()) / math.sqrt(8 * noise_var)
+    t = torch.from_numpy(array[order].astype(np.float64)) / math.sqrt(8 * noise_var)
     own, share = torch.from_numpy(code[order])[None, :, None], torch.from_numpy(counts[code[order]])
     sums = _class_sums(t, counts, block)
     whole = -(sums.sum(2) / len(t)).log().mean(1)
@@ -591,7 +620,7 @@ class Record:
     i_xt, i_ty : float
         Bits.
     estimator : str
-        ``"binned"``, ``"kde_upper"`` or ``"kde_lower"``, with its parameter: ``"binned(30)"``.
+        ``"exact"``, or ``"binned"``, ``"kde_upper"`` or ``"kde_lower"`` with its parameter: ``"binned(30)"``.
     """
 
     epoch: int
@@ -622,8 +651,9 @@ def trajectory(
         Of :func:`record`; or epoch → activations of each layer, ``(n, d)`` arrays.
     labels : array
         Shape ``(n,)``.
-    estimator : {"binned", "kde"}
-        ``kde`` gives two records a point, ``kde_lower`` and ``kde_upper``.
+    estimator : {"binned", "kde", "exact"}
+        ``kde`` gives two records a point, ``kde_lower`` and ``kde_upper``; ``exact`` modifies nothing, and needs all
+        inputs.
     bins : int
         For ``binned``.
     limits : (low, high), "recorded", "each" or None
@@ -646,8 +676,8 @@ def trajectory(
         For unknown estimators, no bins, shapes that do not fit; :class:`DivergedError` when activations are not finite,
         with the epoch and the layer.
     """
-    if estimator not in ("binned", "kde"):
-        raise ValueError(f"estimator: {estimator!r}; 'binned' or 'kde' is accepted")
+    if estimator not in ("binned", "kde", "exact"):
+        raise ValueError(f"estimator: {estimator!r}; 'binned', 'kde' or 'exact' is accepted")
     epochs, stacks, unit = _unpack(recording)
     labels = np.asarray(labels) if subset is None else np.asarray(labels)[np.asarray(subset)]
     result: list[Record] = []
@@ -708,6 +738,8 @@ def _point(
     if estimator == "binned":
         i_xt, i_ty = binned_information(a, labels, bins=bins, limits=span)
         return [Record(epoch, layer, member, i_xt, i_ty, f"binned({bins})")]
+    if estimator == "exact":
+        return [Record(epoch, layer, member, *exact_information(a, labels), "exact")]
     b = kde_bounds(a, labels, noise_var=noise_var)
     return [
         Record(epoch, layer, member, b.i_xt_lower, b.i_ty_matched_lower, f"kde_lower({noise_var:g})"),
@@ -741,10 +773,48 @@ def table(records: Sequence[Record], field: str = "i_xt", estimator: str = "") -
     return axes[2], result
 
 
-def compression(records: Sequence[Record], estimator: str = "") -> Floats:
-    """Return how far I(X;T) ends below its greatest earlier value, bits, shape ``(members, layers)``, ≥ 0."""
-    _, values = table(records, "i_xt", estimator)
+def compression(records: Sequence[Record], estimator: str = "", *, since: ArrayLike | None = None) -> Floats:
+    """Return how far I(X;T) ends below its greatest earlier value, bits, shape ``(members, layers)``, ≥ 0.
+
+    Parameters
+    ----------
+    records, estimator
+        As in :func:`table`.
+    since : array, shape (members,), optional
+        Epochs: what each member lost before its own is not counted. :func:`fit_epoch` gives those at which the networks had
+        fitted, so that a phase of compression is told from a drift before the fit. By default the whole run counts.
+
+    Raises
+    ------
+    ValueError
+        If ``since`` has another number of members, or an epoch after the last one.
+    """
+    epochs, values = table(records, "i_xt", estimator)
+    if since is not None:
+        start = np.asarray(since)
+        if start.shape != values.shape[:1] or start.max() > epochs[-1]:
+            raise ValueError(
+                f"since: {start.tolist()}; one epoch for each of {len(values)} members, up to {epochs[-1]}, is accepted"
+            )
+        values = np.where(np.array(epochs) >= start[:, None, None], values, -np.inf)
     return values.max(-1) - values[..., -1]
+
+
+def fit_epoch(records: Sequence[Record], estimator: str = "", *, share: float = 0.9) -> NDArray[np.int64]:
+    """Return the first recorded epoch, for each member, at which the last layer's I(T;Y) has ``share`` of its end.
+
+    Parameters
+    ----------
+    records, estimator
+        As in :func:`table`.
+    share : float
+        In (0, 1].
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"share: {share}; a number above 0, up to 1, is accepted")
+    epochs, values = table(records, "i_ty", estimator)
+    output = values[:, -1]
+    return np.array(epochs)[(output >= share * output[:, -1:]).argmax(1)]
 
 
 def draw_planes(planes: Mapping[str, tuple[Floats, Floats]], step: int, title: str = "") -> Figure:

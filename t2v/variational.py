@@ -510,15 +510,22 @@ class Measurement:
     cross_entropy : float
         E over noise and data of −log₂ q(y|t).
     i_tx_upper : float
-        The least KL over the layers that bound: I(T;X) is at most this (inf if no layer bounds it).
+        I(T;X) is at most this, T being all that the prediction is made from: the least KL of the layers that alone carry
+        the input to the logits; where none does, the sum over all of them (inf if the input reaches the logits around
+        them, or a layer's KL is no bound).
     i_ty_lower : float
-        H(Y) − cross_entropy: I(T;Y) is at least this (negative if the decoder is worse than the prior).
+        H(Y) − cross_entropy: I(T;Y) is at least this (negative if the decoder is worse than the prior). It is below
+        ``i_tx_upper``, but for the sampling of the noise.
+    rates : tuple of float
+        The KL of each noisy layer in the order of the pass, bits; NaN where it bounds nothing. A rate is a bound for
+        that layer alone.
     """
 
     accuracy: float
     cross_entropy: float
     i_tx_upper: float
     i_ty_lower: float
+    rates: tuple[float, ...] = ()
 
 
 def measure(
@@ -532,12 +539,14 @@ def measure(
 ) -> Measurement:
     """Bound I(T;X) from above and I(T;Y) from below, on any data: held-out data for honest numbers.
 
-    With several noisy layers, I(T_k;X) ≤ I(T_j;T_{j−1}) ≤ E KL_j for every j ≤ k (DPI): the least KL bounds.
+    In a chain of noisy layers I(T_k;X) ≤ I(T_j;T_{j−1}) ≤ E KL_j for every j ≤ k (DPI): the least KL bounds. Layers side by
+    side are no chain, and only the sum of their KLs bounds what they carry together. Which layers are a chain is tried: a
+    layer is frozen at its output for one input, and if the logits still follow the input, there is a way around it.
 
     Parameters
     ----------
     model, inputs, labels
-        As in :func:`train`.
+        As in :func:`train`. The model treats its inputs one by one (batch normalisation is in eval mode).
     draws : int
         Noise samples an input.
     seed : int
@@ -549,25 +558,74 @@ def measure(
     -------
     Measurement
         Informations in bits.
+
+    Raises
+    ------
+    ValueError
+        If a noisy layer is used more than once in a pass: its KL is that of the last time only. Or as in :func:`train`.
     """
     x, y = _data(inputs, labels, device)
     model.to(device)
     _fits(model, x, y)
-    layers = noisy_layers(model)
-    kls: list[list[float]] = []
     cross: list[float] = []
     with torch.no_grad(), evaluating(model):
+        used = _used(model, x)
+        kls: list[list[float]] = []
         accuracy = float((model(x).argmax(1) == y).double().mean())
         with torch.random.fork_rng(devices=_cuda_devices(device)), noise_on(model):
             torch.manual_seed(seed)
             for _ in range(_count("draws", draws)):
                 cross.append(functional.cross_entropy(model(x).double(), y).item() / _LN2)
-                kls.append(
-                    [float(m.kl.mean()) / _LN2 for m in layers if m.bounds_information and m.kl is not None]
-                )
-    upper = min(np.mean(kls, axis=0).tolist(), default=math.inf)
+                kls.append([_rate(m) for m in used])
+        rates = np.mean(kls, axis=0)
+        upper = _bound(model, x, used, rates)
     h_y = label_entropy(y.cpu().numpy())
-    return Measurement(accuracy, float(np.mean(cross)), upper, h_y - float(np.mean(cross)))
+    mean_cross = float(np.mean(cross))
+    return Measurement(accuracy, mean_cross, upper, h_y - mean_cross, tuple(rates.tolist()))
+
+
+def _rate(layer: NoisyLayer) -> float:
+    return float(layer.kl.mean()) / _LN2 if layer.bounds_information and layer.kl is not None else math.nan
+
+
+def _used(model: nn.Module, x: Tensor) -> list[NoisyLayer]:
+    """Return the noisy layers in the order in which a pass uses them, each once."""
+    seen: list[NoisyLayer] = []
+    hooks = [m.register_forward_hook(lambda layer, _i, _o: seen.append(layer)) for m in noisy_layers(model)]
+    try:
+        model(x[:2])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    names = {id(m): name for name, m in model.named_modules()}
+    twice = {names[id(m)] for m in seen if sum(m is other for other in seen) > 1}
+    if twice:
+        raise ValueError(
+            f"model: layer {sorted(twice)[0]!r} is used more than once in a pass, and its kl is that of the last time; "
+            "one layer for each use is accepted"
+        )
+    return seen
+
+
+def _bound(model: nn.Module, x: Tensor, layers: list[NoisyLayer], rates: np.ndarray) -> float:
+    """Return the least of the rates that bound what reaches the logits, in bits."""
+    alone = [r for m, r in zip(layers, rates, strict=True) if not math.isnan(r) and _carry(model, x, [m])]
+    if alone:
+        return float(min(alone))
+    if layers and not np.isnan(rates).any() and _carry(model, x, layers):
+        return float(rates.sum())
+    return math.inf
+
+
+def _carry(model: nn.Module, x: Tensor, layers: list[NoisyLayer]) -> bool:
+    """Whether all that the logits know of the input comes through these layers: frozen, they leave the logits constant."""
+    hooks = [m.register_forward_hook(lambda _m, _i, output: output[:1].expand_as(output)) for m in layers]
+    try:
+        logits = model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return bool(torch.allclose(logits, logits[:1].expand_as(logits), rtol=1e-4, atol=1e-5))
 
 
 class noise_on:  # noqa: N801 - used like a function: with noise_on(model): …
@@ -681,18 +739,90 @@ def gaussian_information(
         )
     m, lv = mean.detach().double(), log_var.detach().double()
     n, low, high = len(m), 0.0, 0.0
-    # a stream of its own: inputs that the caller drew with the same seed must not repeat themselves as noise
-    generator = torch.Generator().manual_seed(0x7E57ED + seed)
+    generator = _stream(seed)
     for _ in range(_count("draws", draws)):
-        t = m + (0.5 * lv).exp() * torch.randn(m.shape, generator=generator, dtype=m.dtype).to(m.device)
-        precision = (-lv).exp()
-        quadratic = t.square() @ precision.T - 2 * t @ (precision * m).T + (precision * m.square()).sum(1)
-        log_p = -0.5 * (quadratic + lv.sum(1))  # the factor 2π cancels
+        log_p = _log_density(_sample(m, lv, generator), m, lv)
         own = log_p.diagonal()
         others = log_p.masked_fill(torch.eye(n, dtype=torch.bool, device=m.device), -math.inf)
         low += float((own - torch.logsumexp(log_p, 1) + math.log(n)).mean())
         high += float((own - torch.logsumexp(others, 1) + math.log(n - 1)).mean())
     return low / draws / _LN2, high / draws / _LN2
+
+
+def _stream(seed: int) -> torch.Generator:
+    """Return a stream of its own: inputs that the caller drew with the same seed must not repeat themselves as noise."""
+    return torch.Generator().manual_seed(0x7E57ED + seed)
+
+
+def _sample(mean: Tensor, log_var: Tensor, generator: torch.Generator) -> Tensor:
+    noise = torch.randn(mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
+    return mean + (0.5 * log_var).exp() * noise
+
+
+def _log_density(t: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Log-density of each t (rows) under each Gaussian (columns), less the constant of 2π."""
+    precision = (-log_var).exp()
+    quadratic = t.square() @ precision.T - 2 * t @ (precision * mean).T + (precision * mean.square()).sum(1)
+    return -0.5 * (quadratic + log_var.sum(1))
+
+
+def panel_information(
+    mean: Tensor,
+    log_var: Tensor,
+    labels: Tensor | np.ndarray,
+    *,
+    draws: int = 1,
+    seed: int = 0,
+    block: int = 512,
+) -> tuple[float, float]:
+    """Return I(T;L) of a Gaussian encoder and a label L of its inputs, in bits, from the densities: no probe.
+
+    X is uniform over n listed inputs, so p(t) and p(t|l) are mixtures of known Gaussians and I(T;L) = E log p(t|l)/p(t)
+    with no decoder to fit. Only t is sampled: the value is unbiased, and its standard error is returned. (A log-normal
+    layer: pass the means and log-variances of log T.)
+
+    Parameters
+    ----------
+    mean, log_var : Tensor
+        Shape ``(n, d)``: the encoder's output for every input of the panel.
+    labels : Tensor or array
+        Shape ``(n,)``, integers: nuisance, class, or the input's own number for I(T;X).
+    draws : int
+        Samples of T an input.
+    seed : int
+        Of the noise.
+    block : int
+        Samples at a time: memory is O(block · n).
+
+    Returns
+    -------
+    bits, standard_error : float
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    l_ = torch.as_tensor(labels)
+    if mean.shape != log_var.shape or mean.ndim != 2 or l_.shape != mean.shape[:1] or len(mean) == 0:
+        raise ValueError(
+            f"mean, log_var, labels: shapes {tuple(mean.shape)}, {tuple(log_var.shape)}, {tuple(l_.shape)}; "
+            "(n, d), (n, d) and (n,) needed"
+        )
+    m, lv = mean.detach().double(), log_var.detach().double()
+    _, code, counts = l_.unique(return_inverse=True, return_counts=True)
+    generator, gains = _stream(seed), []
+    for _ in range(_count("draws", draws)):
+        t = _sample(m, lv, generator)
+        for i in range(0, len(t), block):
+            log_p, own = _log_density(t[i : i + block], m, lv), code[i : i + block]
+            within = log_p.masked_fill(own[:, None] != code, -math.inf)
+            gain = (
+                torch.logsumexp(within, 1) - counts[own].double().log() - torch.logsumexp(log_p, 1) + math.log(len(m))
+            )
+            gains.append(gain / _LN2)
+    every = torch.cat(gains)
+    return float(every.mean()), float(every.std() / math.sqrt(len(every)))
 
 
 def nuisance_information(

@@ -646,6 +646,7 @@ def sweep(
     steps: int = 600,
     batch_size: int = 50,
     lr: float = 2e-2,
+    seed: int = 0,
     **noise: Any,
 ) -> Sweep:
     """Train and score a noisy network at every price β and seed, all in one go.
@@ -660,7 +661,7 @@ def sweep(
     betas : sequence of float
     m : int
         Samples that each seed trains on: its own random rows of the training set.
-    seeds, draws, steps, batch_size, lr
+    seeds, draws, steps, batch_size, lr, seed
         Repetitions; weight draws to score with; and as in :func:`train`.
     **noise
         Options of :func:`make_noisy`.
@@ -687,7 +688,7 @@ def sweep(
     rows = torch.stack([orders[s] for s, _ in runs])
     prices = [beta for _, beta in runs]
     chosen = torch.stack([labels[s] for s, _ in runs])
-    train_many(nets, inputs, chosen, prices, rows=rows, steps=steps, batch_size=batch_size, lr=lr)
+    train_many(nets, inputs, chosen, prices, rows=rows, steps=steps, batch_size=batch_size, lr=lr, seed=seed)
     table = []
     for net, (s, _) in zip(nets, runs, strict=True):
         seen = evaluate(net, inputs[orders[s]], labels[s][orders[s]], draws=draws)
@@ -759,40 +760,70 @@ def pac_bayes(error: float, kl_nats: float, m: int, delta: float = 0.05) -> floa
 def one_layer_information(weight: Tensor, inputs: Tensor, alpha: float) -> Tensor:
     """Return I(z_i; x) in nats of every unit of z = (ε ∘ Ŵ)x with log-normal noise, for z close to Gaussian.
 
-    ε has mean 1 and log ε has variance α, so var ε = e^α − 1 = a. Given x, z_i has variance a Σ_j Ŵ_ij²
-    x_j²; over all x it has Ŵ_i Cov(x) Ŵ_iᵀ more, as the mean moves. The information is half the expected log
-    of their ratio (Achille and Soatto, JMLR 2018, the one-layer case). Summed over the units it is I(z; x) +
-    TC(z).
+    ε has mean 1 and log ε has standard deviation α (as in :class:`t2v.variational.InformationDropout`), so var ε =
+    e^(α²) − 1 = a. Given x, z_i has variance a Σ_j Ŵ_ij² x_j²; over all x it has Ŵ_i Cov(x) Ŵ_iᵀ more, as the mean
+    moves. The information is half the expected log of their ratio (Achille and Soatto, JMLR 2018, the one-layer case).
+    Summed over the units it is I(z; x) + TC(z).
 
     Parameters
     ----------
     weight : Tensor, shape (units, features)
     inputs : Tensor, shape (n, features)
+        Equally likely values of x.
     alpha : float
-        Above 0.
+        Width of the noise, above 0.
 
     Returns
     -------
     Tensor, shape (units,)
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, numbers are not finite, or an input gives a unit no noise (all products of its weights
+        with the input are 0): there z_i is certain, and the information infinite.
     """
-    if not alpha > 0:
-        raise ValueError(f"alpha: {alpha}; the variance of log ε must be above 0")
-    a = math.expm1(alpha)
+    _check_layer(weight, inputs, alpha)
+    a = math.expm1(alpha**2)
     given = a * (inputs**2) @ (weight**2).T
+    silent = (given <= 0).nonzero()
+    if len(silent):
+        row, unit = silent[0].tolist()
+        raise ValueError(
+            f"inputs: row {row} meets only zeros in unit {unit}, which then has no noise and unbounded information "
+            f"({len(silent)} of {given.numel()} such pairs); leave these rows or units out"
+        )
     moved = (inputs @ weight.T).var(dim=0, correction=0)
-    return 0.5 * ((moved + given.mean(dim=0)).log() - given.clamp_min(1e-300).log()).mean(dim=0)
+    return 0.5 * ((moved + given.mean(dim=0)).log() - given.log()).mean(dim=0)
+
+
+def _check_layer(weight: Tensor, inputs: Tensor, alpha: float) -> None:
+    if not 0 < alpha < 20:  # e^(α²) is still a number
+        raise ValueError(f"alpha: {alpha}; the standard deviation of log ε must be above 0 and below 20")
+    if weight.ndim != 2 or inputs.ndim != 2 or weight.shape[1] != inputs.shape[1] or len(inputs) == 0:
+        raise ValueError(
+            f"weight, inputs: shapes {tuple(weight.shape)}, {tuple(inputs.shape)}; (units, features) and (n, features) "
+            "are accepted"
+        )
+    for name, value in (("weight", weight), ("inputs", inputs)):
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{name}: has entries that are not finite; finite numbers are accepted")
 
 
 def multiplicative_outputs(weight: Tensor, inputs: Tensor, alpha: float, draws: int, seed: int = 0) -> Tensor:
-    """Simulate z = (ε ∘ Ŵ)x, shape (draws, n, units): fresh log-normal noise for every draw and input."""
-    if not alpha > 0:
-        raise ValueError(f"alpha: {alpha}; the variance of log ε must be above 0")
+    """Simulate z = (ε ∘ Ŵ)x, shape (draws, n, units): fresh log-normal noise for every draw and input.
+
+    Parameters
+    ----------
+    weight, inputs, alpha
+        As in :func:`one_layer_information`.
+    draws, seed : int
+    """
+    _check_layer(weight, inputs, alpha)
     generator = torch.Generator().manual_seed(seed)
     shape = (len(inputs), *weight.shape)
     out = []
     for _ in range(draws):
         noise = torch.randn(shape, generator=generator, dtype=weight.dtype)
-        out.append(
-            torch.einsum("nuf,uf,nf->nu", (math.sqrt(alpha) * noise - alpha / 2).exp(), weight, inputs)
-        )
+        out.append(torch.einsum("nuf,uf,nf->nu", (alpha * noise - alpha**2 / 2).exp(), weight, inputs))
     return torch.stack(out)

@@ -238,6 +238,36 @@ def divergence_to(world: World, weight_prior: ArrayLike, base: float = 2) -> flo
     return float(data @ rel_entr(world.learner, prior).sum(axis=1) / np.log(base))
 
 
+def gap(world: World, loss: ArrayLike) -> float:
+    """Return the expected loss of a fresh sample less that of the samples that the weights were drawn from.
+
+    Parameters
+    ----------
+    world : World
+    loss : array_like, shape (n_w, n_z)
+        ℓ(w, z): what weights w lose on a sample z, in any unit. ``-np.log(world.model)`` is the log-loss in nats.
+
+    Returns
+    -------
+    float
+        E ℓ(W, z') − E (1/m) Σ_i ℓ(W, z_i), z' of the same task θ; in the loss's unit.
+
+    Raises
+    ------
+    ValueError
+        If the table does not fit the world, or has entries that are not finite.
+    """
+    table = np.asarray(loss, dtype=np.float64)
+    if table.shape != world.model.shape or not np.isfinite(table).all():
+        raise ValueError(
+            f"loss: shape {table.shape}; {world.model.shape} = (weights, symbols), finite, is accepted"
+        )
+    joint = world.joint()
+    seen = table[:, datasets(world.likelihood.shape[1], world.m)].mean(axis=2)
+    fresh = world.likelihood @ table.T
+    return float((joint.sum(axis=1) * fresh).sum() - (joint.sum(axis=0) * seen.T).sum())
+
+
 def _check_beta(beta: float) -> None:
     if not beta > 0:
         raise ValueError(f"beta: {beta}; it must be above 0")

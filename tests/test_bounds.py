@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
 
-from t2v import bounds, information
+from t2v import bottleneck, bounds, information
 
 FAST = settings(max_examples=50, deadline=None)
 deltas = st.floats(1e-6, 0.999)
@@ -689,6 +690,30 @@ def test_smallest_set_has_rate_h_for_every_delta() -> None:
         assert rates[2] < rates[0]
 
 
+def test_expected_gap_by_hand() -> None:
+    # One bit, one sample, an error: √(2 · ¼ · ln 2). Four times the samples halve it, σ is a factor.
+    one = bounds.expected_gap(1, 1)
+    assert one == pytest.approx(math.sqrt(math.log(2) / 2), rel=1e-14)
+    assert bounds.expected_gap(1, 4) == pytest.approx(one / 2)
+    assert bounds.expected_gap([4, 0], 4, sigma=1.5).tolist() == pytest.approx([3 * one, 0])
+
+
+@pytest.mark.parametrize(
+    ("errors", "m", "delta"), [(0, 30, 0.05), (7, 100, 0.05), (58, 897, 0.01), (3, 4, 0.5)]
+)
+def test_clopper_pearson_against_scipy(errors: int, m: int, delta: float) -> None:
+    exact = binomtest(errors, m, alternative="less").proportion_ci(1 - delta, method="exact").high
+    assert bounds.clopper_pearson(errors, m, delta) == pytest.approx(exact, rel=1e-6)
+
+
+def test_clopper_pearson_fails_as_seldom_as_it_says() -> None:
+    # Every count of 40 tries, weighted with its probability: at the true rate the bound is broken with at most δ.
+    assert bounds.clopper_pearson(5, 5) == 1
+    for rate in (0.1, 0.3, 0.8):
+        low = [bounds.clopper_pearson(k, 40, 0.1) < rate for k in range(41)]
+        assert 0 < binom.pmf(np.arange(41), 40, rate) @ low <= 0.1
+
+
 # ---------------------------------------------------------------- the index memoriser
 
 
@@ -724,6 +749,16 @@ def test_no_encoder_beats_the_memoriser_on_the_sample(seed: int, beta: float, n_
     best = bounds.sample_plane(bounds.index_memoriser(labels, sample), labels, sample)
     other = bounds.sample_plane(rng.dirichlet(np.full(n_t, 0.2), 30), labels, sample)
     assert best.i_tx - beta * best.i_ty <= other.i_tx - beta * other.i_ty + 1e-12
+
+
+@pytest.mark.parametrize("beta", [1.01, 1.5, 6.0])
+def test_the_best_encoder_of_the_sample_is_no_better_than_the_memoriser(beta: float) -> None:
+    # Random encoders stay far from the optimum; the bottleneck's solver, which knows nothing of labels, gets there.
+    rng = np.random.default_rng(0)
+    labels, sample = rng.integers(0, 3, 30), np.arange(12)
+    stored = bounds.sample_plane(bounds.index_memoriser(labels, sample, 3), labels, sample)
+    best = bottleneck.solve(np.eye(3)[labels[sample]] / 12, beta)
+    assert stored.i_tx - beta * stored.i_ty == pytest.approx(best.objective, abs=1e-6)
 
 
 def test_sample_plane_by_hand() -> None:
@@ -771,6 +806,11 @@ def test_sample_plane_by_hand() -> None:
         (lambda: bounds.violation_rate([[0, 2]], [0.5, 0.5], 0.1, 5), r"losses has entries outside \[0, 1\]"),
         (lambda: bounds.violation_rate([[0, 1]], [0.5, 0.5], 0.1, 0), "m is 0"),
         (lambda: bounds.violation_probability([1.2], 0.1, 5), "risks has entries above 1"),
+        (lambda: bounds.expected_gap(-1, 5), "i_bits is -1; accepted: a finite number of at least 0"),
+        (lambda: bounds.expected_gap(1, 0), "expected_gap: m is 0"),
+        (lambda: bounds.expected_gap(1, 5, -1), "sigma is -1"),
+        (lambda: bounds.clopper_pearson(6, 5), "errors is 6; accepted: at most m = 5"),
+        (lambda: bounds.clopper_pearson(1, 5, 0), "delta is 0"),
         (lambda: bounds.coarsen([[0.5], [0.5]], [0, -1]), "accepted: 2 integers of at least 0"),
         (lambda: bounds.coarsen([[0.5], [0.5]], [0, 1, 1]), "accepted: 2 integers of at least 0"),
         (lambda: bounds.coarsen([[0.5], [0.6]], [0, 1]), "joint"),

@@ -1,6 +1,7 @@
 """Oracles: brute force over rows, integration of one-dimensional mixtures, exact rotations of the icosahedron."""
 
 import math
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -147,11 +148,25 @@ def test_kde_agrees_with_the_naive_formula(block):
     assert got.i_ty_upper == pytest.approx(min(h_y, high - low_y), abs=1e-9)
 
 
-def test_kde_in_single_precision_is_close():
-    t, y = np.tanh(RNG.normal(size=(400, 5))), RNG.integers(2, size=400)
-    a, b = (plane.kde_bounds(t.astype(dtype), y, noise_var=1e-2) for dtype in (np.float64, np.float32))
-    assert a.i_xt_upper == pytest.approx(b.i_xt_upper, abs=1e-3)
-    assert a.i_xt_lower == pytest.approx(b.i_xt_lower, abs=1e-3)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("scale", [1, 100, 1000])
+def test_kde_stays_a_bound_in_every_precision(dtype, scale):
+    """64 rows, four times each: I(X;T) ≤ 6 bits, and the labels of equal rows are told by nothing."""
+    rows = np.random.default_rng(0).normal(size=(64, 5)) + 3
+    t = np.repeat((scale * rows).astype(dtype), 4, axis=0)
+    got = plane.kde_bounds(t, np.arange(256) % 2, noise_var=1e-2)
+    assert got.i_xt_upper <= 6 + 1e-12
+    assert got.i_xt_lower <= got.i_xt_upper
+    assert abs(got.i_ty_matched_lower) < 1e-12
+    assert abs(got.i_ty_matched_upper) < 1e-12
+    low, _, high, _ = naive_kde(t.astype(np.longdouble), np.arange(256) % 2, 1e-2)
+    assert (got.i_xt_lower, got.i_xt_upper) == pytest.approx((float(low), float(high)), abs=1e-9)
+
+
+def test_kde_does_not_depend_on_where_the_origin_is():
+    t, y = np.tanh(RNG.normal(size=(200, 5))), RNG.integers(2, size=200)
+    a, b = (plane.kde_bounds(t + shift, y, noise_var=1e-2) for shift in (0, 1e5))
+    assert (a.i_xt_lower, a.i_xt_upper) == pytest.approx((b.i_xt_lower, b.i_xt_upper), abs=1e-6)
 
 
 @pytest.mark.parametrize("noise_var", [1e-3, 0.02, 0.5])
@@ -169,6 +184,56 @@ def test_kde_bounds_the_exact_mixture(noise_var):
     got = plane.kde_bounds(t, y, noise_var=noise_var)
     assert got.i_xt_lower - 1e-6 <= i_xt <= got.i_xt_upper + 1e-6
     assert got.i_ty_lower - 1e-6 <= i_ty <= got.i_ty_upper + 1e-6
+
+
+# ------------------------------------------------------------------ exact
+
+
+def exact_by_counting(t, y):
+    rows = [tuple(float(v) for v in row) for row in t]
+    counts = [Counter(rows), Counter(y), Counter(zip(rows, y, strict=True))]
+    h_t, h_y, h = (-sum(c / len(y) * math.log2(c / len(y)) for c in a.values()) for a in counts)
+    return h_t, h_t + h_y - h
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_exact_information_counts_equal_rows(dtype):
+    t = np.maximum(RNG.normal(size=(400, 3)), 0).astype(dtype)  # a ReLU: some rows are all 0
+    t[200:] = t[:200]
+    t[:50][t[:50] == 0] = -0.0  # is 0 as well
+    y = RNG.integers(3, size=400)
+    got = plane.exact_information(t, y)
+    assert got == pytest.approx(exact_by_counting(t, y.tolist()), abs=1e-12)
+    assert got[0] < math.log2(200) + 1e-12
+    distinct = RNG.normal(size=(256, 1))
+    assert plane.exact_information(distinct, y[:256])[0] == pytest.approx(8.0)
+
+
+def test_exact_information_sees_the_last_digit_and_a_bin_does_not():
+    t = np.full((4, 1), 0.5, dtype=np.float32)
+    t[2:] = np.nextafter(t[2:], np.float32(1))
+    assert plane.exact_information(t, np.arange(4)) == (1.0, 1.0)
+    assert plane.binned_information(t, np.arange(4), limits=(0, 1)) == (0.0, 0.0)
+    with pytest.raises(DivergedError, match="not finite"):
+        plane.exact_information(np.array([[math.nan]]), np.zeros(1))
+
+
+def test_exact_trajectory_of_all_inputs_against_a_network_by_hand():
+    """Over the 4,096 patterns: H(T_k) of a ReLU net from sets of its outputs, never rising from layer to layer."""
+    task = plane.spherical_task()
+    net = plane.Ensemble((12, 4, 2, 1), activation="relu", members=2, seed=3)
+    recording = plane.record(net, task.inputs, task.labels, epochs=[0, 1], batch_size=1024)
+    records = plane.trajectory(recording, task.labels, estimator="exact")
+    assert {r.estimator for r in records} == {"exact"}
+    epochs, bits = plane.table(records, "i_xt", "exact")
+    assert bits.shape == (2, 3, len(epochs))
+    for i, k in ((0, 0), (1, 1), (1, 2)):
+        by_hand = exact_by_counting(recording.activations[1][k][i], task.labels.tolist())
+        chosen = next(r for r in records if (r.epoch, r.layer, r.member) == (1, k + 1, i))
+        assert (chosen.i_xt, chosen.i_ty) == pytest.approx(by_hand, abs=1e-9)
+    assert (np.diff(bits, axis=1) < 1e-9).all()  # data processing, layer by layer
+    assert bits.max() <= 12
+    assert bits[:, 1].max() < 12  # two ReLU units have lost something
 
 
 # ------------------------------------------------------------------ networks
@@ -241,6 +306,34 @@ def test_every_layer_and_member_falls_from_its_own_peak():
         plane.Record(e, k, i, v, 0.0, "binned(30)") for (i, k), p in paths.items() for e, v in enumerate(p)
     ]
     assert plane.compression(records[::-1]).tolist() == [[1.0, 0.0], [0.0, 4.0]]
+
+
+def two_members() -> list[plane.Record]:
+    """Epochs 0, 2, 5, 9 of two members and two layers; the output's I(T;Y) reaches 90% of its end at 5 and at 2."""
+    i_xt = {(0, 1): [9, 4, 6, 5], (0, 2): [3, 1, 1, 1], (1, 1): [8, 8, 7, 2], (1, 2): [2, 3, 2, 2.5]}
+    i_ty = {(0, 2): [0, 0.1, 0.95, 1.0], (1, 2): [0.2, 0.46, 0.3, 0.5]}
+    return [
+        plane.Record(e, k, i, i_xt[i, k][j], i_ty.get((i, k), [1] * 4)[j], "exact")
+        for (i, k) in i_xt
+        for j, e in enumerate((0, 2, 5, 9))
+    ]
+
+
+def test_the_fall_is_counted_from_the_fit_on():
+    """What drifted away before the network had fitted is no phase of compression."""
+    records = two_members()
+    fitted = plane.fit_epoch(records)
+    assert fitted.tolist() == [5, 2]
+    assert plane.compression(records).tolist() == [[4, 2], [6, 0.5]]
+    assert plane.compression(records, since=fitted).tolist() == [[1, 0], [6, 0.5]]
+    assert plane.compression(records, since=[3, 3]).tolist() == [[1, 0], [5, 0]]
+    assert plane.compression(records, since=[9, 9]).tolist() == [[0, 0], [0, 0]]
+    assert plane.fit_epoch(records, share=0.1).tolist() == [2, 0]
+    for bad in ([5], [5, 10]):
+        with pytest.raises(ValueError, match=r"since: .* one epoch for each of 2 members, up to 9"):
+            plane.compression(records, since=bad)
+    with pytest.raises(ValueError, match="share: 0"):
+        plane.fit_epoch(records, share=0)
 
 
 def test_bins_of_an_unbounded_unit_cover_its_whole_run_or_each_epoch():

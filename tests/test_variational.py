@@ -1,6 +1,7 @@
 """Oracles: numerical integration for the KL terms, closed-form Gaussian channels for the bounds."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -201,9 +202,123 @@ def test_measure_reports_the_least_rate_of_several_layers():
     )  # of the middle layer: KL(N(±1, 1) ‖ N(0, 1))
 
 
+class SideBySide(nn.Module):
+    """Two noisy layers that see the input each on its own, and a plain way around both."""
+
+    def __init__(self, first, second, bypass=0.0):
+        super().__init__()
+        self.second, self.first, self.bypass = second, first, bypass  # registered in the other order
+
+    def forward(self, x):
+        t = torch.cat([self.first(x[:, :1]), self.second(x[:, 1:])], 1) + self.bypass * x
+        return (
+            torch.stack([-t[:, 0] - t[:, 1], t[:, 0] - t[:, 1], t[:, 1] - t[:, 0], t[:, 0] + t[:, 1]], 1) * 20
+        )
+
+
+def two_bits():
+    y = torch.arange(4000) % 4
+    return torch.stack([2.0 * (y % 2) - 1, 2.0 * (y // 2) - 1], 1), y
+
+
+def test_layers_side_by_side_are_no_chain():
+    """One layer's rate is less than what both carry together: only their sum is a bound."""
+    x, y = two_bits()
+    got = v.measure(SideBySide(Fixed(0.1), Fixed(0.3)), x, y, draws=2)
+    assert got.i_ty_lower == pytest.approx(2, abs=0.02)
+    assert got.rates[1] < 2 < got.rates[0]  # in the order of the pass: the less noisy one first
+    assert got.i_tx_upper == pytest.approx(sum(got.rates))
+    silent = v.measure(SideBySide(Fixed(0.1), v.GaussianEncoder(nn.Identity(), 1, 1)), x, y, draws=2)
+    assert silent.i_tx_upper >= silent.i_ty_lower
+
+
+def test_a_way_around_the_noise_has_no_bound():
+    x, y = two_bits()
+    got = v.measure(SideBySide(Fixed(0.3), Fixed(0.3), bypass=0.1), x, y, draws=2)
+    assert got.i_tx_upper == math.inf
+    assert all(math.isfinite(rate) for rate in got.rates)
+
+
+def test_a_chain_behind_two_branches_is_bounded_by_its_last_layer():
+    x, y = two_bits()
+    last = Fixed(1.0)
+    got = v.measure(
+        nn.Sequential(SideBySide(Fixed(0.1), Fixed(0.1)), last, nn.Linear(4, 4)), x / 20, y, draws=2
+    )
+    assert len(got.rates) == 3
+    assert got.i_tx_upper == pytest.approx(min(got.rates[2], math.inf))
+    assert got.i_tx_upper >= got.i_ty_lower
+
+
+def test_a_layer_that_is_used_twice_is_refused():
+    layer = Fixed(0.5)
+    with pytest.raises(ValueError, match="layer '0' is used more than once in a pass"):
+        v.measure(nn.Sequential(layer, layer, nn.Linear(1, 2)), torch.randn(6, 1), torch.arange(6) % 2)
+
+
 def test_measure_without_a_bounding_layer_says_infinity():
     model = nn.Sequential(v.InformationDropout(3, 4, activation="relu"), nn.Linear(4, 2))
-    assert v.measure(model, torch.randn(10, 3), torch.arange(10) % 2).i_tx_upper == math.inf
+    got = v.measure(model, torch.randn(10, 3), torch.arange(10) % 2)
+    assert got.i_tx_upper == math.inf
+    assert np.isnan(got.rates).all()
+    plain = v.measure(nn.Linear(3, 2), torch.randn(10, 3), torch.arange(10) % 2)
+    assert (plain.i_tx_upper, plain.rates) == (math.inf, ())
+
+
+# ------------------------------------------------------------------ informations from known densities
+
+
+def mixture_bits(points, std, labels):
+    """I(T;L) of one-dimensional T = point + N(0, s²) by integration, shares equal."""
+
+    def entropy(centres, widths):
+        f = lambda t: stats.norm.pdf(t, centres, widths).mean()  # noqa: E731
+        edges = np.linspace(min(centres) - 10 * max(widths), max(centres) + 10 * max(widths), 80)
+        g = lambda t: -f(t) * math.log2(f(t)) if f(t) > 1e-300 else 0.0  # noqa: E731
+        return sum(integrate.quad(g, a, b)[0] for a, b in pairwise(edges))
+
+    parts = [(labels == k).mean() * entropy(points[labels == k], std[labels == k]) for k in np.unique(labels)]
+    return entropy(points, std) - sum(parts)
+
+
+@pytest.mark.parametrize("spread", [0.2, 1.0, 4.0])
+def test_panel_information_against_integration(spread):
+    """Six Gaussians of unlike widths, three labels that are not equally frequent."""
+    points, labels = np.array([-2.0, -1.0, 0.0, 0.5, 2.0, 3.0]), np.array([0, 1, 0, 2, 1, 0])
+    std = spread * np.array([0.5, 1.0, 0.7, 1.2, 0.6, 1.0])
+    mean = torch.tensor(points)[:, None]
+    log_var = 2 * torch.tensor(std).log()[:, None]
+    bits, error = v.panel_information(mean, log_var, labels, draws=6000, block=4)
+    assert error < 0.01
+    assert bits == pytest.approx(mixture_bits(points, std, labels), abs=4 * error)
+
+
+def test_panel_information_at_its_ends():
+    """Far apart, T tells the label and the input; with one mean for all it tells nothing."""
+    mean = 100.0 * torch.arange(12.0)[:, None].repeat(1, 3)
+    labels = np.arange(12) % 3
+    assert v.panel_information(mean, torch.zeros(12, 3), labels)[0] == pytest.approx(math.log2(3))
+    assert v.panel_information(mean, torch.zeros(12, 3), np.arange(12))[0] == pytest.approx(math.log2(12))
+    assert v.panel_information(0 * mean, torch.zeros(12, 3), labels)[0] == pytest.approx(0, abs=1e-12)
+    low, _ = v.gaussian_information(mean / 50, torch.zeros(12, 3), draws=50)
+    bits, error = v.panel_information(mean / 50, torch.zeros(12, 3), np.arange(12), draws=50)
+    assert bits == pytest.approx(low, abs=1e-9)  # X uniform on the panel: the sandwich's lower slice, exactly
+    assert error < 0.1
+    for bad in (labels[:5], labels[:, None]):
+        with pytest.raises(ValueError, match="mean, log_var, labels: shapes"):
+            v.panel_information(mean, torch.zeros(12, 3), bad)
+
+
+def test_a_probe_stays_below_the_panels_own_information():
+    """Chapter 4's nuisance: a probe is a lower bound, and the densities say how far below."""
+    rng = np.random.default_rng(0)
+    n = np.tile(np.arange(4), 600)
+    mean = torch.tensor(np.eye(4)[n] + 0.6 * rng.normal(size=(2400, 4)))
+    log_var = torch.full_like(mean, math.log(0.3))
+    bits, error = v.panel_information(mean, log_var, n)
+    t = (mean + math.sqrt(0.3) * torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))).numpy()
+    read = v.nuisance_information(t[:1200], n[:1200], t[1200:], n[1200:], steps=150)
+    assert 0.1 < read < bits + 3 * error < 2
 
 
 def test_nuisance_information_reads_what_is_there_and_nothing_else():

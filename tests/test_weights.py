@@ -13,7 +13,7 @@ from scipy import optimize, stats
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from t2v import information, weights
+from t2v import information, variational, weights
 
 SETTINGS = settings(max_examples=50, deadline=None)
 
@@ -529,7 +529,7 @@ def test_pac_bayes_moves_the_right_way():
 # ---------------------------------------------------------------- I(T;X) against I(W;D)
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.5])
+@pytest.mark.parametrize("alpha", [0.3, 0.7])
 def test_one_layer_formula_against_simulation(alpha):
     """Entropies of the simulated outputs by spacings, with no Gaussian assumption."""
     weight, x = normal(2, 60), normal(400, 60, seed=1)
@@ -541,14 +541,45 @@ def test_one_layer_formula_against_simulation(alpha):
         assert formula == pytest.approx(simulated, abs=0.08)
 
 
+def test_multiplicative_noise_is_that_of_information_dropout():
+    """One α in chapters 4 and 6: the standard deviation of log ε; here with mean 1."""
+    z = weights.multiplicative_outputs(torch.ones(1, 1), torch.ones(1, 1), 0.7, draws=40_000).flatten()
+    assert z.log().std().item() == pytest.approx(0.7, rel=0.02)
+    assert z.mean().item() == pytest.approx(1, abs=0.02)
+    layer = variational.InformationDropout(1, 1, max_alpha=0.7).train()
+    with torch.no_grad():
+        layer.width.weight.zero_()
+        layer.width.bias.fill_(30.0)  # the widest noise
+        torch.manual_seed(0)
+        t = layer(torch.ones(40_000, 1)).flatten()
+    assert t.log().std().item() == pytest.approx(z.log().std().item(), rel=0.03)
+
+
 def test_more_noise_lowers_the_information_in_the_activations():
     weight, x = normal(3, 20), normal(200, 20, seed=1)
-    values = [weights.one_layer_information(weight, x, a).sum().item() for a in (0.01, 0.1, 1.0)]
+    values = [weights.one_layer_information(weight, x, a).sum().item() for a in (0.1, 0.3, 1.0)]
     assert values[0] > values[1] > values[2] > 0
-    with pytest.raises(ValueError, match="alpha: 0"):
-        weights.one_layer_information(weight, x, 0)
-    with pytest.raises(ValueError, match="alpha: -1"):
-        weights.multiplicative_outputs(weight, x, -1, 3)
+
+
+def test_a_layer_whose_information_is_not_what_the_formula_gives_is_refused():
+    weight, x = normal(3, 20), normal(200, 20, seed=1)
+    for alpha in (0, -1, math.nan, 30):
+        with pytest.raises(ValueError, match=f"alpha: {alpha}"):
+            weights.one_layer_information(weight, x, alpha)
+        with pytest.raises(ValueError, match=f"alpha: {alpha}"):
+            weights.multiplicative_outputs(weight, x, alpha, 3)
+    blank = x.clone()
+    blank[7] = 0
+    with pytest.raises(ValueError, match=r"row 7 meets only zeros in unit 0.*\(3 of 600 such pairs\)"):
+        weights.one_layer_information(weight, blank, 0.3)
+    dead = weight.clone()
+    dead[1] = 0
+    with pytest.raises(ValueError, match=r"row 0 meets only zeros in unit 1.*\(200 of 600"):
+        weights.one_layer_information(dead, x, 0.3)
+    with pytest.raises(ValueError, match="weight, inputs: shapes"):
+        weights.one_layer_information(weight, x[:, :5], 0.3)
+    with pytest.raises(ValueError, match="inputs: has entries that are not finite"):
+        weights.one_layer_information(weight, x / 0, 0.3)
 
 
 def test_activations_can_know_more_than_the_weights():

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from t2v import information, world
+from t2v import bounds, information, world
 
 SETTINGS = settings(max_examples=50, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -206,6 +206,63 @@ def test_test_loss_against_loops():
     )
     assert w.test_loss() == pytest.approx(loops, abs=1e-12)
     assert w.test_loss(math.e) == pytest.approx(loops * math.log(2), abs=1e-12)
+
+
+def test_gap_against_loops():
+    """The fresh sample is drawn from the task that the data came from, and counts once; the seen ones as a mean."""
+    w = random_world(7, n_theta=2, n_z=3, m=2)
+    loss = np.random.default_rng(0).random((4, 3))
+    expected = 0.0
+    for (theta, data, weight), p in outcomes(w).items():
+        fresh = sum(w.likelihood[theta, z] * loss[weight, z] for z in range(3))
+        expected += p * (fresh - sum(loss[weight, z] for z in data) / 2)
+    assert world.gap(w, loss) == pytest.approx(expected, abs=1e-12)
+    log_loss = -np.log2(w.model)
+    assert world.gap(w, log_loss) == pytest.approx(w.test_loss() - w.train_loss())
+    for bad in (loss[:3], np.full((4, 3), math.inf)):
+        with pytest.raises(ValueError, match="loss: shape"):
+            world.gap(w, bad)
+
+
+@given(seeds, st.integers(1, 4))
+@SETTINGS
+def test_gap_is_at_most_what_was_memorised_allows(seed, m):
+    """C37: in every task, and over all tasks with I(D;W|θ), which is at most I(D;W)."""
+    w = random_world(seed, m=m, alpha=0.2)
+    loss = np.random.default_rng(seed).integers(0, 2, (4, 2)).astype(float)
+    parts = world.decompose(w)
+    assert abs(world.gap(w, loss)) <= bounds.expected_gap(max(parts.overfitting, 0), m) + 1e-9
+    assert abs(world.gap(w, loss)) <= bounds.expected_gap(max(parts.information, 0), m) + 1e-9
+    for theta in range(3):
+        alone = world.World(np.eye(3)[theta], w.likelihood, m, w.learner, w.model)
+        stored = max(world.decompose(alone).information, 0)
+        assert abs(world.gap(alone, loss)) <= bounds.expected_gap(stored, m) + 1e-9
+
+
+def faint_memory(epsilon: float) -> tuple[world.World, np.ndarray]:
+    """One toss of a fair coin, remembered wrongly with probability ε; the loss is 1 where W is not the toss."""
+    learner = np.array([[1 - epsilon, epsilon], [epsilon, 1 - epsilon]])
+    return world.World(np.ones(1), np.full((1, 2), 0.5), 1, learner, np.full((2, 2), 0.5)), 1 - np.eye(2)
+
+
+def test_no_smaller_constant_would_bound_the_gap():
+    """C37: the fainter the memory, the nearer gap and bound; a factor of 0.99 would break it."""
+    ratios = []
+    for epsilon in (0.1, 0.4, 0.49):
+        w, loss = faint_memory(epsilon)
+        assert world.gap(w, loss) == pytest.approx(0.5 - epsilon)
+        ratios.append(world.gap(w, loss) / bounds.expected_gap(world.decompose(w).information, 1))
+    assert ratios == sorted(ratios)
+    assert 0.999 < ratios[-1] < 1
+
+
+def test_the_gaps_bound_needs_independent_samples_and_a_narrow_loss():
+    """C37: eight copies of one toss are one sample, and a loss ten times as wide needs ten times the σ."""
+    w, loss = faint_memory(0.1)
+    stored = world.decompose(w).information
+    assert world.gap(w, loss) > bounds.expected_gap(stored, 8)
+    assert world.gap(w, 10 * loss) > bounds.expected_gap(stored, 1)
+    assert world.gap(w, 10 * loss) < bounds.expected_gap(stored, 1, sigma=5)
 
 
 @given(seeds)
