@@ -132,7 +132,8 @@ class TaskEmbedding:
             raise
         except Exception as error:  # a damaged zip raises one of many kinds
             raise ValueError(
-                f"{path}: not a task embedding, or damaged ({type(error).__name__}: {error})"
+                f"{path}: not a task embedding, or damaged ({type(error).__name__}: {error});"
+                " remove it, and start again"
             ) from error
 
 

@@ -111,7 +111,8 @@ def scan(path: Path) -> dict[str, list[Path]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    files = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    found = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
+    files = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
     if not files:
         raise ValueError(
             f"path: the class {folder.name!r} in {folder.parent} has no images; "

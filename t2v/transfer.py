@@ -10,28 +10,32 @@ import copy
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from t2v import distance
 from t2v._files import atomically
 from t2v.baselines import h_score, leep, logme, nce, nearest_class_mean, transrate
 from t2v.comparison import Comparison, bootstrap, compare
-from t2v.embedding import TaskEmbedding, fit_head, trivial
+from t2v.embedding import TaskEmbedding, fit_head, split, trivial
 from t2v.probes import Probe
 from t2v.tasks import Task
 
 __all__ = [
     "Comparison",
     "Ranked",
+    "Recipe",
+    "Trained",
     "TrainingError",
     "bootstrap",
+    "choose_recipe",
     "compare",
     "finetune",
     "gain",
@@ -43,8 +47,13 @@ __all__ = [
     "nearest_class_mean",
     "rank",
     "save_expert",
+    "train_expert",
     "transrate",
 ]
+
+Array = NDArray[np.float64]
+#: Where batch norm takes its means and variances from while a network is trained.
+Statistics = Literal["frozen", "own"]
 
 
 class TrainingError(ValueError):
@@ -167,6 +176,7 @@ def finetune(
     l2: float = 1e-4,
     seed: int = 0,
     device: str = "auto",
+    statistics: Statistics = "frozen",
 ) -> Probe:
     """Fine-tune a copy of a probe on a task's training images: the task's *expert*.
 
@@ -195,6 +205,9 @@ def finetune(
         Of the head's first weights and of the order of the images. The global random state is left alone.
     device : str
         ``"auto"`` (a GPU where there is one), ``"cpu"``, ``"cuda"``, …
+    statistics : {"frozen", "own"}
+        Of batch norm. ``"own"``: each batch's while it is trained, and those of the training images in the end, batch by
+        batch in their mean: for a probe with random weights, whose stored statistics are of nothing.
 
     Returns
     -------
@@ -219,6 +232,8 @@ def finetune(
     )
     if len(task.classes) < 2 or len(task.train) == 0:
         raise ValueError(f"task: {task.name!r} needs at least two classes and one training image")
+    if statistics not in get_args(Statistics):
+        raise ValueError(f"statistics: {statistics!r} is unknown; accepted: frozen, own")
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     model = copy.deepcopy(probe.model).to(where).requires_grad_(True).eval()
     expert = replace(probe, name=f"{probe.name}@{task.name}", model=model, classifier=None)
@@ -233,6 +248,8 @@ def finetune(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: _schedule(k, steps, warmup))
     rng = np.random.default_rng(seed)
     # a transfer on the GPU is repeatable only with convolutions that cuDNN calls deterministic
+    if statistics == "own":
+        _own_statistics(model, True)
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
         for epoch in range(1, epochs + 1):
             order = rng.permutation(len(images))
@@ -242,6 +259,8 @@ def finetune(
                 _step(loss, weights, optimizer, clip, epoch)
                 schedule.step()
     model.requires_grad_(False)
+    if statistics == "own":
+        _settle(model, expert.batches(images, batch_size))
     features = expert.features(images)
     if not np.ptp(features, axis=0).any():
         raise TrainingError(
@@ -250,6 +269,25 @@ def finetune(
     return replace(
         expert, classifier=fit_head(features, task.train.labels, len(task.classes), l2=l2).to(where)
     )
+
+
+def _own_statistics(model: nn.Module, own: bool) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Let batch norm take each batch's statistics, or those that it stored; return its layers."""
+    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    for layer in layers:
+        layer.train(own)
+    return layers
+
+
+@torch.no_grad()
+def _settle(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Store in batch norm the mean over the batches of their statistics, with the weights as they are."""
+    for layer in _own_statistics(model, True):
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain mean over what follows
+    for batch in batches:
+        model(batch)
+    _own_statistics(model, False)
 
 
 def _step(
@@ -287,6 +325,221 @@ def _check_recipe(
         raise ValueError(f"weight_decay: {weight_decay} is not a finite number ≥ 0")
     if not 0 <= warmup <= 1:
         raise ValueError(f"warmup: {warmup} is not a share between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune: the settings of :func:`finetune` that are chosen by images held out of the training.
+
+    Attributes
+    ----------
+    lr : float
+        Learning rate at the height of the schedule.
+    epochs, batch_size : int
+        Passes over the images, and images a step.
+    statistics : {"frozen", "own"}
+        Of batch norm.
+    """
+
+    lr: float
+    epochs: int
+    batch_size: int = 16
+    statistics: Statistics = "frozen"
+
+    def train(self, start: Probe, task: Task, *, seed: int = 0, device: str = "auto") -> Probe:
+        """Fine-tune a copy of a network on a task's training images, see :func:`finetune`."""
+        return finetune(
+            start,
+            task,
+            lr=self.lr,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            statistics=self.statistics,
+            seed=seed,
+            device=device,
+        )
+
+    def error(
+        self, start: Probe, task: Task, rows: NDArray[np.intp], seed: int = 0, device: str = "auto"
+    ) -> float:
+        """Return the share of wrong answers on these training images, of a network trained on the others.
+
+        It is 1 for a training that failed, see :class:`TrainingError`: such a recipe is never chosen.
+        """
+        rest = np.setdiff1d(np.arange(len(task.train)), rows)
+        try:
+            made = self.train(start, _only(task, rest), seed=seed, device=device)
+        except TrainingError:
+            return 1.0
+        return _error(made, task, rows)
+
+
+def _only(task: Task, rows: NDArray[np.intp]) -> Task:
+    """Leave a task these of its training images."""
+    part = replace(task.train, images=task.train.images[rows], labels=task.train.labels[rows])
+    return replace(task, train=part)
+
+
+def _error(network: Probe, task: Task, rows: NDArray[np.intp]) -> float:
+    """Return the share of a task's training images, among these rows, on which a network's head is wrong."""
+    guessed = network.classify(task.train.images[rows]).argmax(1)
+    return float((guessed != task.train.labels[rows]).mean())
+
+
+def folds(labels: NDArray[np.integer[Any]], n: int, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Deal the indices of each class out over ``n`` parts at random, as equally as can be.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two parts, or a class would be missing where one part is left out.
+    """
+    if n < 2:
+        raise ValueError(f"n: {n} parts; at least two are needed")
+    rng, part, dealt = np.random.default_rng(seed), np.empty(len(labels), int), 0
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        if len(members) < 2:
+            raise ValueError(f"labels: class {label} has one sample; at least two are needed")
+        part[members] = (
+            dealt + np.arange(len(members))
+        ) % n  # goes on where the last class ended: equal parts
+        dealt += len(members)
+    return [np.flatnonzero(part == k) for k in range(n)]
+
+
+def choose_recipe(
+    starts: Sequence[Sequence[Probe]],
+    task: Task,
+    grid: Sequence[Recipe],
+    *,
+    seed: int = 0,
+    device: str = "auto",
+) -> tuple[Recipe, Array]:
+    """Choose how to fine-tune on a task by cross-validation on its training images; no test image is looked at.
+
+    One recipe for all candidates: the errors of several networks are pooled, so that none of them is favoured.
+
+    Parameters
+    ----------
+    starts : sequence of sequences of Probe
+        For each part that is held out in turn, the networks that are fine-tuned on the rest. At least two parts.
+    task : Task
+        Only its training images are used.
+    grid : sequence of Recipe
+        The recipes to choose from, the most cautious first: the first of equals is chosen.
+    seed : int
+        Of the division, of the new heads, and of the order of the images.
+    device : str
+        As for :func:`finetune`.
+
+    Returns
+    -------
+    recipe : Recipe
+        That with the smallest mean error.
+    errors : array
+        ``(recipes, parts)``: mean errors over the networks, on the images held out; 1 for a training that failed.
+
+    Raises
+    ------
+    ValueError
+        If the grid or a part has nothing in it, or a class has one image.
+    """
+    if not grid or not starts or any(len(networks) == 0 for networks in starts):
+        raise ValueError("starts, grid: at least one recipe, and one network for each part, are needed")
+    parts = folds(task.train.labels, len(starts), seed)
+    errors = np.array(
+        [
+            [
+                np.mean([recipe.error(network, task, rows, seed, device) for network in networks])
+                for networks, rows in zip(starts, parts, strict=True)
+            ]
+            for recipe in grid
+        ]
+    )
+    return grid[int(errors.mean(1).argmin())], errors
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The experts of one task by several recipes, judged on images that none of them was trained on.
+
+    Attributes
+    ----------
+    experts : tuple of Probe or None
+        One a recipe; None where the training failed.
+    errors : tuple of float
+        Their errors on the images held out; 1 where the training failed.
+    frozen_error : float
+        The error of a head on the frozen probe, fitted and judged on the same images.
+    chosen : int
+        Which recipe has the smallest error, the first of equals.
+    """
+
+    experts: tuple[Probe | None, ...]
+    errors: tuple[float, ...]
+    frozen_error: float
+    chosen: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the chosen expert is at least as good at its own task as the frozen probe."""
+        return self.errors[self.chosen] <= self.frozen_error
+
+
+def train_expert(
+    probe: Probe,
+    task: Task,
+    grid: Sequence[Recipe],
+    *,
+    share: float = 0.8,
+    seed: int = 0,
+    device: str = "auto",
+) -> Trained:
+    """Fine-tune a probe on a part of a task's training images by each recipe, and judge the experts on the rest.
+
+    Parameters
+    ----------
+    probe : Probe
+        Where to start.
+    task : Task
+        Only its training images are used.
+    grid : sequence of Recipe
+        The recipes, the most cautious first.
+    share : float
+        Share of each class that is trained on.
+    seed : int
+        Of the division, of the new heads, and of the order of the images.
+    device : str
+        As for :func:`finetune`.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ValueError
+        If the grid is empty, or a class has fewer than two images.
+    TrainingError
+        If no recipe succeeds.
+    """
+    if not grid:
+        raise ValueError("grid: at least one recipe is needed")
+    rows, held = split(task.train.labels, share, seed)
+    part = _only(task, rows)
+    experts: list[Probe | None] = []
+    for recipe in grid:
+        try:
+            experts.append(recipe.train(probe, part, seed=seed, device=device))
+        except TrainingError:
+            experts.append(None)
+    errors = tuple(1.0 if expert is None else _error(expert, task, held) for expert in experts)
+    if all(expert is None for expert in experts):
+        raise TrainingError(f"the expert of {task.name!r} fails by every recipe; add one with a smaller lr")
+    head = fit_head(probe.features(part.train.images), part.train.labels, task.n_classes)
+    frozen = _error(replace(probe, classifier=head.to(probe.device)), task, held)
+    return Trained(tuple(experts), errors, frozen, int(np.argmin(errors)))
 
 
 def save_expert(expert: Probe, path: str | os.PathLike[str], about: Mapping[str, Any] | None = None) -> Path:
@@ -352,7 +605,9 @@ def load_expert(path: str | os.PathLike[str], probe: Probe) -> tuple[Probe, dict
     except FileNotFoundError:
         raise
     except Exception as error:  # a damaged file raises one of many kinds
-        raise ValueError(f"{path}: not an expert, or damaged ({type(error).__name__})") from error
+        raise ValueError(
+            f"{path}: not an expert, or damaged ({type(error).__name__}); remove it, and start again"
+        ) from error
     model = copy.deepcopy(probe.model)
     _check_architecture(path, shapes, model.state_dict(), probe.name)
     model.load_state_dict(state)
