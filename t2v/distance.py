@@ -17,6 +17,8 @@ from scipy.special import rel_entr
 from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
+#: One label a task.
+Labels = Sequence[Any] | NDArray[Any]
 
 
 def cosine(a: Any, b: Any) -> float:
@@ -378,9 +380,11 @@ def _one_minus_cosine(x: Array, y: Array) -> float:
 
 def neighbour_agreement(
     distances: ArrayLike,
-    groups: Sequence[Any],
+    groups: Labels,
     *,
     excluded: ArrayLike | None = None,
+    strata: Labels | None = None,
+    blocks: Labels | None = None,
     permutations: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float, float]:
@@ -395,6 +399,11 @@ def neighbour_agreement(
     excluded : array of bool, optional
         ``(n, n)``: True where task j must not count as a neighbour of task i, for instance because the two share
         pictures. A task that is left without any neighbour is left out.
+    strata : sequence, optional
+        n labels: groups are shuffled only among tasks of one stratum. What the strata know is then no merit.
+    blocks : sequence, optional
+        n labels: tasks of a block (of one data set, say) share their group and keep sharing one; whole blocks exchange
+        theirs. Tasks that come from one data set are not independent, and shuffled one by one give too small a p-value.
     permutations : int
         How often the labels are shuffled.
     seed : int
@@ -409,7 +418,7 @@ def neighbour_agreement(
     Raises
     ------
     ValueError
-        If the sizes do not fit, or nobody has a neighbour left.
+        If the sizes do not fit, nobody has a neighbour left, a block has two groups, or strata and blocks are both given.
     """
     d = np.array(distances, dtype=float)
     if d.ndim != 2 or d.shape[0] != d.shape[1] or len(groups) != len(d) or len(d) < 2:
@@ -425,12 +434,55 @@ def neighbour_agreement(
         raise ValueError("excluded: no task has a neighbour left")
     nearest = np.where(barred, np.inf, d)[who].argmin(1)
     labels = np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
-    rng = np.random.default_rng(seed)
     share = float((labels[nearest] == labels[who]).mean())
-    shuffled = [rng.permutation(labels) for _ in range(permutations)]
+    shuffled = _shuffled(labels, strata, blocks, permutations, np.random.default_rng(seed))
     by_chance = np.array([(s[nearest] == s[who]).mean() for s in shuffled])
     p = (1 + (by_chance >= share - 1e-12).sum()) / (1 + permutations)
     return share, float(by_chance.mean()), float(p)
+
+
+def _shuffled(
+    labels: NDArray[np.intp],
+    strata: Labels | None,
+    blocks: Labels | None,
+    permutations: int,
+    rng: np.random.Generator,
+) -> list[NDArray[np.intp]]:
+    """Return labels shuffled freely, within strata, or block by block."""
+    if blocks is None:
+        return [labels[order] for order in _orders(len(labels), strata, permutations, rng)]
+    if strata is not None:
+        raise ValueError("strata, blocks: both are given; accepted is one of them")
+    which = _codes("blocks", blocks, len(labels))
+    of_block = np.array([labels[which == k][0] for k in range(which.max() + 1)])
+    if (of_block[which] != labels).any():
+        culprit = str(blocks[int((of_block[which] != labels).argmax())])
+        raise ValueError(f"blocks: block {culprit!r} has tasks of two groups")
+    return [rng.permutation(of_block)[which] for _ in range(permutations)]
+
+
+def _orders(
+    n: int, strata: Labels | None, permutations: int, rng: np.random.Generator
+) -> list[NDArray[np.intp]]:
+    """Return random orders of n tasks; with strata, each task changes places within its own."""
+    if strata is None:
+        return [rng.permutation(n) for _ in range(permutations)]
+    which = _codes("strata", strata, n)
+    members = [np.flatnonzero(which == k) for k in range(which.max() + 1)]
+    orders = []
+    for _ in range(permutations):
+        order = np.arange(n)
+        for rows in members:
+            order[rows] = rng.permutation(rows)
+        orders.append(order)
+    return orders
+
+
+def _codes(name: str, labels: Labels, n: int) -> NDArray[np.intp]:
+    """Return labels as numbers 0 … k − 1."""
+    if len(labels) != n:
+        raise ValueError(f"{name}: {len(labels)} labels for {n} tasks")
+    return np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1]
 
 
 def neighbourhood_curve(distances: ArrayLike, tree_distances: ArrayLike) -> Array:
@@ -474,6 +526,7 @@ def mantel(
     b: ArrayLike,
     *,
     control: ArrayLike | None = None,
+    strata: Labels | None = None,
     permutations: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
@@ -488,6 +541,8 @@ def mantel(
         ``(n, n)`` distance matrices of the same tasks in the same order.
     control : array, optional
         ``(n, n)``: a third matrix. Then the partial rank correlation given it: what a and b share beyond it.
+    strata : sequence, optional
+        n labels: tasks are shuffled only among those of one stratum.
     permutations : int
         How often the tasks of ``a`` are shuffled.
     seed : int
@@ -515,9 +570,101 @@ def mantel(
             raise ValueError(f"a, {name}: shapes {x.shape} and {other.shape} differ")
     rho = _partial(x, y, z)
     rng = np.random.default_rng(seed)
-    orders = [rng.permutation(len(x)) for _ in range(permutations)]
+    orders = _orders(len(x), strata, permutations, rng)
     by_chance = np.array([_partial(x[np.ix_(order, order)], y, z) for order in orders])
     return rho, float((1 + (by_chance >= rho - 1e-12).sum()) / (1 + permutations))
+
+
+def resample(groups: Labels, *, draws: int = 1000, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Return the tasks of bootstrap samples: as many groups as there are, drawn with replacement, whole.
+
+    Parameters
+    ----------
+    groups : sequence
+        n labels: the tasks themselves, or the data sets that they come from. What is drawn together may be dependent.
+    draws : int
+        Number of samples.
+    seed : int
+        Their seed.
+
+    Returns
+    -------
+    list of array of int
+        Indices of tasks, some of them several times, others missing.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups.
+    """
+    which = _codes("groups", groups, len(groups))
+    members = [np.flatnonzero(which == k) for k in range(which.max(initial=-1) + 1)]
+    if len(members) < 2:
+        raise ValueError(f"groups: {len(members)} given; at least two are needed")
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(len(members), size=(draws, len(members)))
+    return [np.concatenate([members[k] for k in pick]) for pick in picks]
+
+
+def correlation_interval(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    rival: ArrayLike | None = None,
+    groups: Labels | None = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return a bootstrap interval, over tasks, of the rank correlation of two distance matrices.
+
+    Seeds share their tasks, so their agreement says nothing about other tasks; here the *tasks* are drawn anew. Pairs of a
+    task with its own copy are left out.
+
+    Parameters
+    ----------
+    a, b : array
+        ``(n, n)`` distance matrices of the same tasks.
+    rival : array, optional
+        ``(n, n)``: then the interval is of the lead, the correlation of a with b less that of ``rival`` with b in the same
+        resample.
+    groups : sequence, optional
+        As for :func:`resample`; each task is its own group by default.
+    draws, seed : int
+        Resamples, and their seed.
+    level : float
+        Coverage of the percentile interval.
+
+    Returns
+    -------
+    low, high : float
+
+    Raises
+    ------
+    ValueError
+        If a matrix is no distance matrix, sizes differ, or ``level`` is not between 0 and 1.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level} does not lie between 0 and 1")
+    given = {"a": a, "b": b} | ({} if rival is None else {"rival": rival})
+    found = [_square(name, matrix) for name, matrix in given.items()]
+    if len({matrix.shape for matrix in found}) > 1:
+        raise ValueError(f"{', '.join(given)}: shapes {[m.shape for m in found]} differ")
+    samples = resample(range(len(found[0])) if groups is None else groups, draws=draws, seed=seed)
+    values = [_among(found, rows) for rows in samples]
+    leads = [v[0] - v[1] if len(v) > 1 else v[0] for v in values]
+    low, high = np.nanpercentile(leads, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def _among(matrices: Sequence[Array], rows: NDArray[np.intp]) -> list[float]:
+    """Return Spearman's correlations of the second matrix with the others, over pairs of different tasks among rows."""
+    i, j = (rows[k] for k in np.triu_indices(len(rows), 1))
+    i, j = i[i != j], j[i != j]
+    ranks = [rankdata(matrix[i, j]) for matrix in matrices]
+    if any(np.ptp(r) == 0 for r in ranks):
+        return [np.nan] * (len(ranks) - 1)
+    return [float(np.corrcoef(ranks[1], r)[0, 1]) for k, r in enumerate(ranks) if k != 1]
 
 
 def _ranks(name: str, distances: ArrayLike) -> Array:

@@ -333,6 +333,124 @@ def test_mantel_shuffles_the_tasks_under_a_control_too() -> None:
     assert p == pytest.approx(np.mean(exact >= exact[0] - 1e-9), abs=0.025)
 
 
+def orders_within(strata: list[str]) -> list[np.ndarray]:
+    """Return every order of the tasks that leaves each in its stratum."""
+    every = itertools.permutations(range(len(strata)))
+    return [np.array(o) for o in every if all(strata[i] == strata[j] for i, j in enumerate(o))]
+
+
+def test_strata_shuffle_only_among_their_own() -> None:
+    """Chance and p, of neighbours and of pairs, against all orders that keep the strata: 3! · 3! = 36 of 720."""
+    strata, groups = list("AAABBB"), np.array(list("xyxzwz"))
+    d, b = pairwise(points(6, 3)), pairwise(points(6, 3) + 0.7 * points(6, 9))
+    np.fill_diagonal(nobody := d.copy(), np.inf)
+    nearest = nobody.argmin(1)
+    shares = np.array([(groups[o][nearest] == groups[o]).mean() for o in orders_within(strata)])
+    assert len(shares) == 36
+    share, chance, p = distance.neighbour_agreement(d, groups, strata=strata, permutations=5000)
+    assert share == (groups[nearest] == groups).mean()
+    assert chance == pytest.approx(shares.mean(), abs=0.02)
+    assert p == pytest.approx((shares >= share - 1e-9).mean(), abs=0.02)
+    free = distance.neighbour_agreement(d, groups, permutations=5000)
+    assert abs(free[1] - shares.mean()) > 0.03, "else the strata change nothing here"
+
+    upper = np.triu_indices(6, 1)
+    exact = [stats.spearmanr(d[np.ix_(o, o)][upper], b[upper]).statistic for o in orders_within(strata)]
+    rho, p = distance.mantel(d, b, strata=strata, permutations=5000)
+    assert rho == distance.mantel(d, b, permutations=1)[0]
+    assert p == pytest.approx(np.mean(np.array(exact) >= rho - 1e-9), abs=0.02)
+    assert abs(p - distance.mantel(d, b, permutations=5000)[1]) > 0.02
+
+
+def test_what_the_strata_know_is_no_merit() -> None:
+    """Two clouds, and groups that lie inside them at random: significant for free shuffles, chance within the clouds."""
+    strata = np.repeat([0, 1], 12)
+    ps = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        d = pairwise(rng.normal(size=(24, 3)) + 9 * strata[:, None])
+        groups = 3 * strata + rng.integers(0, 3, 24)
+        options = [{}, {"strata": list(strata)}]
+        ps.append([distance.neighbour_agreement(d, groups, permutations=199, **o)[2] for o in options])  # type: ignore[arg-type]
+    free, within = (np.array(ps) <= 0.05).sum(0)
+    assert free >= 8
+    assert within <= 4
+
+
+def test_whole_blocks_exchange_their_groups() -> None:
+    """Two blocks of one task and two of two, against all ways to deal their groups; a block of two groups is refused."""
+    blocks, groups = list("AABCCD"), np.array(list("xxyyyx"))
+    d = pairwise(points(6, 4))
+    barred = np.equal.outer(blocks, blocks)
+    nearest = np.where(barred, np.inf, d).argmin(1)
+    which, shares = np.unique(blocks, return_inverse=True)[1], []
+    for dealt in itertools.permutations("xyyx"):
+        labels = np.array(dealt)[which]
+        shares.append((labels[nearest] == labels).mean())
+    share, chance, p = distance.neighbour_agreement(
+        d, groups, excluded=barred, blocks=blocks, permutations=5000
+    )
+    assert chance == pytest.approx(np.mean(shares), abs=0.02)
+    assert p == pytest.approx((np.array(shares) >= share - 1e-9).mean(), abs=0.02)
+    with pytest.raises(ValueError, match="block 'A' has tasks of two groups"):
+        distance.neighbour_agreement(d, list("xyyyyx"), blocks=blocks)
+    with pytest.raises(ValueError, match="both are given"):
+        distance.neighbour_agreement(d, groups, blocks=blocks, strata=blocks)
+    with pytest.raises(ValueError, match="strata: 2 labels for 6 tasks"):
+        distance.mantel(d, d, strata=["A", "B"])
+
+
+def test_a_bootstrap_sample_has_whole_groups() -> None:
+    samples = distance.resample(list("AAABCC"), draws=300)
+    sizes = {"A": 3, "B": 1, "C": 2}
+    members = {"A": [0, 1, 2], "B": [3], "C": [4, 5]}
+    for rows in samples:
+        counts = np.bincount(rows, minlength=6)
+        assert all(len(set(counts[members[g]])) == 1 for g in sizes)
+        assert sum(counts[members[g][0]] for g in sizes) == 3
+    drawn = np.mean([[np.isin(members[g], rows).any() for g in sizes] for rows in samples], axis=0)
+    assert drawn == pytest.approx(1 - (2 / 3) ** 3, abs=0.09)
+    with pytest.raises(ValueError, match="groups: 1 given"):
+        distance.resample(["A", "A"])
+
+
+def test_an_interval_over_tasks_is_a_bootstrap_without_copies() -> None:
+    """By hand, with the same draws; a lead is taken within a resample; copies of a task are no pair."""
+    a, rival, b = (pairwise(points(12, 3) + s * points(12, 8)) for s in (0.5, 1.5, 0.0))
+    alone, leads = [], []
+    for rows in distance.resample(range(12), draws=200, seed=4):
+        pairs = [(i, j) for i, j in itertools.combinations(rows, 2) if i != j]
+        x, y, z = (np.array([m[i, j] for i, j in pairs]) for m in (a, rival, b))
+        alone.append(stats.spearmanr(x, z).statistic)
+        leads.append(alone[-1] - stats.spearmanr(y, z).statistic)
+    options = {"draws": 200, "seed": 4, "level": 0.9}
+    assert distance.correlation_interval(a, b, **options) == pytest.approx(np.quantile(alone, [0.05, 0.95]))  # type: ignore[arg-type]
+    found = distance.correlation_interval(a, b, rival=rival, **options)  # type: ignore[arg-type]
+    assert found == pytest.approx(np.quantile(leads, [0.05, 0.95]))
+    assert (
+        found[0]
+        < distance.mantel(a, b, permutations=1)[0] - distance.mantel(rival, b, permutations=1)[0]
+        < found[1]
+    )
+    halves = distance.correlation_interval(a, b, groups=[0] * 4 + [1] * 4 + [2] * 4, draws=50)
+    assert halves[0] < halves[1]
+    with pytest.raises(ValueError, match="a, b, rival: shapes"):
+        distance.correlation_interval(a, b, rival=pairwise(points(5)))
+    with pytest.raises(ValueError, match="level: 1"):
+        distance.correlation_interval(a, b, level=1)
+
+
+def test_the_symmetric_distance_errs_from_half_a_variance_in_the_fourth_order() -> None:
+    """It is even in the log-ratios: there is no third order, and halving them divides the error by 16."""
+    u = np.random.default_rng(0).gamma(1.0, size=4000)  # skewed: a third order would show
+    u -= u.mean()
+    error = [
+        distance.symmetric(np.exp(s * u), np.ones(4000)) - s**2 * u.var() / 2 for s in (0.08, 0.04, 0.02)
+    ]
+    ratios = np.array(error[:-1]) / error[1:]
+    assert ratios == pytest.approx(16, rel=0.05)
+
+
 def test_one_bit_carries_the_agreement_with_the_tree() -> None:
     """On the stored library: given whether both tasks are writing, d_sym and the tree have nothing more in common.
 
