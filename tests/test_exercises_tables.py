@@ -100,6 +100,20 @@ def regression_by_singular_values(x, sigma, prior_var):
     return np.log1p(prior_var * (np.linalg.svd(x)[1] / sigma) ** 2).sum() / 2
 
 
+def spread(p, a):
+    return p @ a**2 - (p @ a) ** 2
+
+
+def noise_by_enumeration(p, a, centre=True):
+    """Square the score of every label and of every choice of signs; without centring, forget the mean of the logits."""
+    shift = p @ a if centre else 0.0
+    labels = [(a[y] - shift) ** 2 for y in range(len(p))]
+    signs = itertools.product([1, -1], repeat=len(p))
+    roots = [sum(r * math.sqrt(q) * (b - shift) for r, q, b in zip(s, p, a, strict=True)) ** 2 for s in signs]
+    mean = np.average(labels, weights=p)
+    return [np.average(np.square(labels), weights=p) / mean**2 - 1, np.var(roots) / np.mean(roots) ** 2]
+
+
 def root_by_matrix(p, signs):
     return (np.eye(len(p)) - np.outer(p, np.ones(len(p)))) @ np.diag(np.sqrt(p)) @ signs
 
@@ -258,6 +272,7 @@ RIGHT: dict[str, list[Any]] = {
     "8.4": [root_by_matrix],
     "8.5": [partial_by_residuals],
     "8.6": [lambda v: stats.sem(v) / v.mean(0)],
+    "8.7": [noise_by_enumeration, lambda p, a: tuple(noise_by_enumeration(p, a))],
     "9.1": [0.6],
     "9.2": [jensen_shannon_by_entropies],
     "9.3": [nearest_by_loop],
@@ -723,6 +738,14 @@ WRONG: dict[str, Wrong] = {
         (lambda v: v.std(0, ddof=1) / v.mean(0), "single images"),
         (lambda v: v.std(0) / np.sqrt(len(v)) / v.mean(0), "ddof=1"),
         (lambda v: stats.sem(v.T) / v.mean(1), "images are the first axis"),
+    ],
+    "8.7": [
+        (lambda p, a: noise_by_enumeration(p, a, centre=False), "mean of a under p"),
+        (lambda p, a: noise_by_enumeration(p, a)[::-1], "other way round"),
+        (lambda p, a: np.sqrt(noise_by_enumeration(p, a)), "standard deviations"),
+        (lambda p, a: np.add(noise_by_enumeration(p, a), [1, 0]), "a 1 is missing"),
+        (lambda p, a: np.multiply(noise_by_enumeration(p, a), spread(p, a)), "the squared mean is"),
+        (lambda p, a: np.multiply(noise_by_enumeration(p, a), spread(p, a) ** 2), "Those are variances"),
     ],
     "9.1": [
         (0.8, "share pictures"),

@@ -61,6 +61,21 @@ def relative_error(values: Array) -> Array:
     return np.asarray(values.std(0, ddof=1) / np.sqrt(len(values)) / values.mean(0))
 
 
+def _p_and_pull(rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return probabilities, and what one weight does to the logits."""
+    return rng.dirichlet(np.ones(5)), rng.normal(size=5) + 1
+
+
+def draw_noise(p: Array, a: Array) -> Array:
+    """Return the relative variances of the square of one score: sampled label, Rademacher root."""
+    return _noise(p, a - p @ a)
+
+
+def _noise(p: Array, centred: Array) -> Array:
+    second = p @ centred**2
+    return np.array([p @ centred**4 / second**2 - 1, 2 - 2 * (p**2 @ centred**4) / second**2])
+
+
 def _contributions(rng: np.random.Generator) -> tuple[Array]:
     """Return what single images contribute: ``(images, filters)``."""
     return (rng.gamma(0.5, size=(int(rng.integers(8, 14)), 5)),)
@@ -208,6 +223,36 @@ EXERCISES: dict[str, Exercise] = {
                 v.std(0, ddof=1) / np.sqrt(len(v))
             ),
             "One value for each filter: images are the first axis.": lambda v: relative_error(v.T),
+        },
+    ),
+    "8.7": Exercise(
+        draw_noise,
+        _p_and_pull,
+        {
+            "Take out the mean of a under p first: a constant that is added to all logits changes no prediction.": (
+                lambda p, a: _noise(p, a)
+            ),
+            "The mean that is taken out is the one under p, not the plain one.": lambda p, a: _noise(
+                p, a - a.mean()
+            ),
+            "The variance is the second moment of the square less the square of its mean: a 1 is missing in the first.": (
+                lambda p, a: draw_noise(p, a) + np.array([1.0, 0.0])
+            ),
+            "Those are variances; divide them by the squared mean of the square, s⁴.": lambda p, a: (
+                draw_noise(p, a) * (p @ (a - p @ a) ** 2) ** 2
+            ),
+            "Those are divided by s², the mean; the squared mean is s⁴.": lambda p, a: (
+                draw_noise(p, a) * (p @ (a - p @ a) ** 2)
+            ),
+            "In the root's variance the fourth powers are of √p ã, so that p is squared.": lambda p, a: (
+                np.array([draw_noise(p, a)[0], 2 - 2 * (draw_noise(p, a)[0] + 1)])
+            ),
+            "The other way round: first the sampled label, then the Rademacher root.": lambda p, a: (
+                draw_noise(p, a)[::-1]
+            ),
+            "Those are standard deviations; the variances are asked for.": lambda p, a: np.sqrt(
+                draw_noise(p, a)
+            ),
         },
     ),
 }
