@@ -229,7 +229,8 @@ def clustered(
     Returns
     -------
     Figure
-        The tree on the left, its leaves level with the matrix's rows.
+        The tree on the left, its leaves level with the matrix's rows; the colours start at the smallest distance of two
+        different tasks, and the diagonal is white.
 
     Raises
     ------
@@ -237,6 +238,7 @@ def clustered(
         If the sizes do not fit.
     """
     import matplotlib.pyplot as plt
+    import numpy as np
     from scipy.cluster import hierarchy
 
     n = len(names)
@@ -256,7 +258,10 @@ def clustered(
     order = drawn["leaves"]
     tree.invert_yaxis()
     tree.axis("off")
-    picture = heat.imshow(distances[order][:, order], aspect="auto")
+    # The zeros of the diagonal would take the lower half of the colours.
+    colours = plt.get_cmap().with_extremes(under="white")
+    least = distances[~np.eye(n, dtype=bool)].min()
+    picture = heat.imshow(distances[order][:, order], aspect="auto", cmap=colours, vmin=least)
     ordered = [names[k] for k in order]
     heat.set_xticks(range(n), ordered, rotation=90, fontsize=8)
     heat.set_yticks(range(n), ordered, fontsize=8)
@@ -318,15 +323,47 @@ def task_map(
             color=PALETTE[number],
             label=kind,
         )
-        for i in mine:
-            if labelled is None or names[i] in labelled:
-                x, y = points[i].tolist()
-                axis.annotate(
-                    names[i], (x, y), (4, 2), textcoords="offset points", fontsize=8, color=PALETTE[number]
-                )
     axis.set(xlim=(-1.1, 1.3), ylim=(-1.1, 1.1), xticks=[], yticks=[], aspect="equal", title=title)
     axis.legend(loc="lower left", fontsize=8)
+    axis.apply_aspect()
+    at = axis.transData.transform(points) * 72 / figure.dpi
+    shown = [i for i, name in enumerate(names) if labelled is None or name in labelled]
+    for i, (offset, side) in zip(shown, _places(at, [names[i] for i in shown], shown), strict=True):
+        look: dict[str, Any] = {"fontsize": 8, "color": PALETTE[different.index(kinds[i])], "ha": side}
+        axis.annotate(names[i], points[i].tolist(), offset, textcoords="offset points", **look)
     return figure
+
+
+def _places(
+    at: NDArray[np.float64], texts: Sequence[str], rows: Sequence[int]
+) -> list[tuple[tuple[int, int], str]]:
+    """Return, label by label, the offset and alignment (of six) that hides the fewest markers and earlier labels.
+
+    ``at`` are all markers, ``rows`` those that the texts belong to; all in points, with letters of about 4.4 by 8.
+    """
+    import numpy as np
+
+    places = [((4, 2), "left"), ((-4, 2), "right"), ((4, -9), "left"), ((-4, -9), "right")]
+    places += [((0, 6), "center"), ((0, -13), "center")]
+    shift = {"left": 0.0, "right": 1.0, "center": 0.5}
+    boxes: list[tuple[float, float, float, float]] = []
+    chosen = []
+    for text, row in zip(texts, rows, strict=True):
+        width, best = 4.4 * len(text), (np.inf, 0, (0.0, 0.0, 0.0, 0.0))
+        for k, ((dx, dy), side) in enumerate(places):
+            left, low = at[row, 0] + dx - shift[side] * width, at[row, 1] + dy
+            box = (left, left + width, low, low + 8)
+            hidden = (
+                (at[:, 0] > left - 3)
+                & (at[:, 0] < box[1] + 3)
+                & (at[:, 1] > low - 3)
+                & (at[:, 1] < box[3] + 3)
+            ).sum()
+            crossed = sum(left < b[1] and b[0] < box[1] and low < b[3] and b[2] < box[3] for b in boxes)
+            best = min(best, (float(hidden + 3 * crossed), k, box))
+        boxes.append(best[2])
+        chosen.append(places[best[1]])
+    return chosen
 
 
 def ranking(

@@ -181,6 +181,8 @@ def test_clustered_draws_the_matrix_in_the_order_of_the_tree() -> None:
     assert {frozenset(names[:2]), frozenset(names[2:])} == {frozenset("ac"), frozenset("bd")}
     order = ["abcd".index(name) for name in names]
     assert np.array_equal(heat.images[0].get_array(), d[order][:, order])
+    assert heat.images[0].get_clim() == (d[d > 0].min(), d.max())  # the zeros of the diagonal take no colours
+    assert heat.images[0].cmap(-1.0) == (1.0, 1.0, 1.0, 1.0)
     assert tree.yaxis_inverted()
     assert [label.get_text() for label in heat.get_xticklabels()] == names
     plt.close(figure)
@@ -195,6 +197,17 @@ def test_ranking_shows_every_task_and_bars_of_the_distances() -> None:
     assert names == ["target: t", "1. near", "2. far"]
     assert [p.get_width() for axis in figure.axes for p in axis.patches] == [0.1, 0.4]
     assert figure.axes[0].images[0].get_array().shape == (4, 8, 3)
+    plt.close(figure)
+
+
+def test_labels_of_a_map_make_way_for_each_other() -> None:
+    """Six tasks in a row, some of them nearer than their names are long: no two names overlap, as they would all on one side."""
+    points = np.column_stack([[-1.0, 0.0, 0.04, 0.4, 0.44, 1.0], np.full(6, 0.3)])
+    names = [f"a task with a name {k}" for k in range(6)]
+    figure = plots.task_map(points, names, ["x"] * 6)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent().padded(-3) for text in figure.axes[0].texts]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
     plt.close(figure)
 
 
