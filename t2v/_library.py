@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from t2v import external
 from t2v._files import file_name
 from t2v.tasks import Task, from_folder, from_torchvision
 from t2v.tasks import load as load_task
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Task images kept in memory, in bytes; beyond, the oldest are dropped and read again.
 _MEMORY = 8 << 30
+#: Names that stand for the probe in a run's answers.
+PROBE, TUNED_PROBE = "probe", "probe, fine-tuned"
+RESERVED = {PROBE, TUNED_PROBE}
 
 
 class Library:
@@ -45,6 +49,8 @@ class Library:
         files = [file_name(name) for name in self.names]
         if len(set(files)) < len(files):
             raise ValueError("tasks: two names give the same file name")
+        if taken := RESERVED & set(self.names):
+            raise ValueError(f"tasks: {min(taken)!r} stands for the probe; give the task another name")
         self._kept: dict[str, Task] = {}
 
     def __getitem__(self, name: str) -> Task:
@@ -56,18 +62,35 @@ class Library:
                 del self._kept[next(iter(self._kept))]
         return self._kept[name]
 
-    def fingerprints(self) -> dict[str, str]:
-        """Return, for each task that is a folder, a digest of its files' names and sizes."""
-        return {name: _digest(folder) for name, folder in self._folders.items()}
+    def fingerprint(self, name: str) -> str:
+        """Return a digest of a task's images: of a folder's files, or of the pixels where there is no folder.
+
+        A folder is neither decoded nor chosen from, and only what the loader would read counts: hidden files and other
+        kinds do not. torchvision checks its files itself, so that there the name is enough.
+        """
+        if name in self._folders:
+            return _digest(self._folders[name])
+        digest = hashlib.sha256(name.encode())
+        if not name.startswith("torchvision:"):
+            task = self[name]
+            for part in (task.train, task.test):
+                digest.update(np.ascontiguousarray(part.images).data)
+                digest.update(np.ascontiguousarray(part.labels).data)
+            digest.update(repr(task.classes).encode())
+        return digest.hexdigest()[:16]
 
 
 def _digest(folder: Path) -> str:
-    found = [
-        (os.path.relpath(os.path.join(where, name), folder), os.path.getsize(os.path.join(where, name)))
-        for where, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    ]
-    return hashlib.sha256(repr(sorted(found)).encode()).hexdigest()[:16]
+    """Return a digest of the names and contents of all images of a folder."""
+    own = external.split_folders(folder) if folder.is_dir() else None
+    digest = hashlib.sha256()
+    for part in own or (folder,):
+        for label, paths in external.scan(part).items():
+            for path in paths:
+                where = path.relative_to(part).as_posix()
+                digest.update(repr((label, where, path.stat().st_size)).encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _folders(library: str) -> list[str]:

@@ -5,12 +5,16 @@ r"""The full Task2Vec run: do task embeddings predict which source transfers bes
 1. ``embeddings/TASK.npz``: the task embedding; ``shots/TASK-R.npz``: the same from few shots a class, for several draws
    of the shots; ``heads/TASK.npz``: a head on the frozen probe, and its mean feature; ``canonical.npz``: the probe's
    own task.
-2. ``experts/TASK.pt``: the probe, fine-tuned on the task.
-3. ``measured/TASK.npz``: from that expert to every task, the test error of a head fitted on the shots, and the baselines
-   on the same images; ``frozen.npz``: the same from the probe as it is, with the head of every task.
-4. ``pairs.csv``, ``ranking.csv``, ``report.json``, ``ranking.png``: every predictor against the measurement.
+2. ``experts/TASK.pt``: the probe, fine-tuned on the task, and accepted by images that it was not trained on.
+3. ``measured/TASK.npz``: from that expert to every task, the test error of a head fitted on the shots (with
+   ``truth="finetune"`` also that of fine-tuning all weights on them), and the baselines on the same images;
+   ``frozen/TASK.npz``: the same on that task from the probe as it is, and what the head of every task says of it.
+4. ``pairs.csv``, ``ranking.csv``, ``report.json``, ``report.txt``, ``ranking.png``: every predictor against the
+   measurement, and for every task where to start from.
 
-Files are written whole or not at all, and a file that is there is not made again: a killed run goes on where it stopped.
+Files are written whole or not at all, and what is there is not made again: a killed run goes on where it stopped, and a
+run that is asked for another task, more draws of the shots, another α or the other truth makes what is missing. A task
+whose images have changed is made anew.
 Under ``torchrun`` the tasks of each stage are shared out over the processes; they exchange nothing but files, so the
 result is that of one process, and a process that dies loses its task only.
 """
@@ -22,6 +26,7 @@ import dataclasses
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,22 +38,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from t2v import distance
-from t2v._files import atomically, read_arrays, table, write_text
+from t2v import _answers, distance
+from t2v._cells import Cells
+from t2v._files import atomically, file_name, read_arrays, table, write_text
 from t2v._hierarchies import GROUPS, ORDERS
-from t2v._library import Library
+from t2v._library import PROBE, Library
+from t2v._progress import follow
 from t2v._stages import (
+    FEATURE_SCORES,
     HEAD_SCORES,
     SCORES,
     embed_canonical,
     embed_task,
-    frozen_file,
+    forget,
+    measure_frozen,
     measure_transfer,
     shots_file,
     task_file,
     train_expert,
+    wanted,
 )
-from t2v.comparison import Intervals, Kind, bootstrap
+from t2v.comparison import Interval, Intervals, Kind, bootstrap
 from t2v.embedding import Method, TaskEmbedding, trivial
 from t2v.probes import Arithmetic, Probe
 from t2v.probes import load as load_probe
@@ -57,6 +67,7 @@ from t2v.transfer import gain
 
 Array = NDArray[np.float64]
 Needs = Literal["no expert", "experts", "measured transfer"]
+Truth = Literal["head", "finetune"]
 
 #: Offline tasks of the quick scale: at most 28 classes, from every family.
 QUICK_TASKS = (
@@ -117,7 +128,13 @@ FULL_TASKS = (
 )
 
 #: Settings that change where or how fast a run is made, not what it finds.
-_ELSEWHERE = ("scale", "device", "root", "download")
+_ELSEWHERE = ("scale", "device", "root", "download", "library")
+#: Settings that a run's folder may be asked for anew: what they add is measured, and nothing that is there is lost.
+_MORE = ("tasks", "seeds", "alpha", "truth")
+#: Settings of the fine-tuning on the shots.
+_TUNING = ("finetune_epochs", "finetune_lr")
+#: Settings that an earlier version did not have, with what it did.
+_BEFORE = {"arithmetic": "float32", "truth": "head", "finetune_epochs": 12, "finetune_lr": None}
 #: Method → (small or large means a good source, what it needs).
 METHODS: dict[str, tuple[Kind, Needs]] = {
     **dict.fromkeys(
@@ -127,7 +144,10 @@ METHODS: dict[str, tuple[Kind, Needs]] = {
         ),
         ("distance", "no expert"),
     ),
-    **dict.fromkeys(("source_norm", *HEAD_SCORES), ("score", "no expert")),
+    **dict.fromkeys(
+        ("source_norm", "source_classes", "source_entropy", "source_accuracy", *HEAD_SCORES),
+        ("score", "no expert"),
+    ),
     **dict.fromkeys(SCORES, ("score", "experts")),
     "best_for_others": ("distance", "measured transfer"),
 }
@@ -143,7 +163,7 @@ class AtlasConfig:
         The name of the settings that these started from.
     tasks : tuple of str
         Names: offline tasks, ``torchvision:NAME``, ``torchvision:NAME/GROUP``, or paths to image folders; with a
-        ``library`` folder, names of its sub-folders (empty: all of them).
+        ``library`` folder, names of its sub-folders (empty: all of them). ``"probe"`` is no task's name.
     library : str
         ``"offline"``, or a folder of image folders.
     probe : str
@@ -160,6 +180,14 @@ class AtlasConfig:
         Of the embedding, see :func:`t2v.embedding.embed`.
     alpha : float
         α of the asymmetric distance.
+    truth : {"head", "finetune"}
+        What a transfer is measured by: a head on the expert's frozen features (seconds a pair), or fine-tuning of all
+        weights on the shots (many times that). ``"finetune"`` measures the head, too.
+    finetune_epochs : int
+        Of the fine-tuning on the shots.
+    finetune_lr : float, optional
+        Its learning rate. By default each target's, for all candidates, is chosen from 1e-4, 3e-4 and 1e-3 by
+        cross-validation on its shots.
     arithmetic : str
         Of the embedding, see :func:`t2v.embedding.embed`.
     seed : int
@@ -181,6 +209,9 @@ class AtlasConfig:
     lr: float = 1e-3
     method: Method = "rademacher"
     alpha: float = 0.15
+    truth: Truth = "head"
+    finetune_epochs: int = 12
+    finetune_lr: float | None = None
     arithmetic: Arithmetic = "float32"
     seed: int = 0
     device: str = "auto"
@@ -188,19 +219,29 @@ class AtlasConfig:
     download: bool = False
 
     def __post_init__(self) -> None:
-        least = {"size": 8, "train": 4, "test": 1, "shots": 2, "seeds": 1, "epochs": 1, "seed": 0}
+        least = {
+            "size": 8,
+            "train": 4,
+            "test": 1,
+            "shots": 2,
+            "seeds": 1,
+            "epochs": 1,
+            "finetune_epochs": 1,
+            "seed": 0,
+        }
         for name, low in least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ValueError(f"{name}: {value!r} is not an integer of at least {low}")
+        for name in ("lr", "finetune_lr"):
+            value = getattr(self, name)
+            if (value is not None or name == "lr") and not 0 < value < float("inf"):
+                raise ValueError(f"{name}: {value} is not a finite number > 0")
         if not 0 <= self.alpha < float("inf"):
             raise ValueError(f"alpha: {self.alpha} is not a finite number ≥ 0")
-        if self.method not in get_args(Method):
-            raise ValueError(f"method: {self.method!r} is unknown; accepted: {', '.join(get_args(Method))}")
-        if self.arithmetic not in get_args(Arithmetic):
-            raise ValueError(
-                f"arithmetic: {self.arithmetic!r} is unknown; accepted: {', '.join(get_args(Arithmetic))}"
-            )
+        for name, known in (("method", Method), ("arithmetic", Arithmetic), ("truth", Truth)):
+            if (value := getattr(self, name)) not in get_args(known):
+                raise ValueError(f"{name}: {value!r} is unknown; accepted: {', '.join(get_args(known))}")
         try:
             torch.device("cpu" if self.device == "auto" else self.device)
         except RuntimeError as error:
@@ -248,11 +289,17 @@ class Predictor:
         Whether small or large means a good source.
     needs : str
         ``"no expert"`` (is trained), ``"experts"``, or ``"measured transfer"``.
+    draws : array, optional
+        ``(targets, sources, draws)``: the same from each draw of the shots, where the method looks at them.
+    probe : array, optional
+        ``(targets,)``: what it says of the probe itself, which is a candidate, too; None where it cannot say.
     """
 
     values: Array
     kind: Kind
     needs: Needs
+    draws: Array | None = None
+    probe: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +325,12 @@ class Atlas:
         Computing time of each step, summed over the tasks.
     config : dict
         The settings, and date, machine and versions of the run.
+    tuned, tuned_probe : array, optional
+        As ``errors`` and ``frozen``, after fine-tuning all weights on the shots; None where that was not measured.
+    experts : tuple of dict
+        Of each task's expert its learning rate, and its and the probe's error on training images kept from it.
+    n_test : tuple of int
+        Number of test images of each task.
     """
 
     tasks: tuple[str, ...]
@@ -288,19 +341,33 @@ class Atlas:
     predictors: dict[str, Predictor]
     seconds: dict[str, float]
     config: dict[str, Any]
+    tuned: Array | None = None
+    tuned_probe: Array | None = None
+    experts: tuple[dict[str, float], ...] = ()
+    n_test: tuple[int, ...] = ()
+
+    @property
+    def truth(self) -> Array:
+        """What is to be predicted, ``(targets, sources, draws)``: errors after fine-tuning, or of heads."""
+        return self.errors if self.tuned is None else self.tuned
+
+    @property
+    def start(self) -> Array:
+        """The same from the probe, ``(targets, draws)``: what a transfer has to beat."""
+        return self.frozen if self.tuned_probe is None else self.tuned_probe
 
     @property
     def measured(self) -> Array:
-        """Mean error over the seeds, ``(targets, sources)``; NaN on the diagonal."""
-        return _off_diagonal(self.errors.mean(2))
+        """Mean error over the draws, ``(targets, sources)``; NaN on the diagonal."""
+        return _off_diagonal(self.truth.mean(2))
 
     def standard_errors(self) -> Array:
-        """Return the standard error over the seeds of each pair's mean error; NaN for a single seed."""
-        return _standard_error(self.errors)
+        """Return the standard error over the draws of each pair's mean error; NaN for a single draw."""
+        return _standard_error(self.truth)
 
     def gains(self) -> Array:
-        """D_ft of each pair, see :func:`t2v.transfer.gain`; NaN where the frozen probe makes no error."""
-        base, mean = self.frozen.mean(1), self.errors.mean(2)
+        """D_ft of each pair, see :func:`t2v.transfer.gain`; NaN where the probe makes no error."""
+        base, mean = self.start.mean(1), self.truth.mean(2)
         return np.array(
             [
                 [gain(float(e), float(b)) if b > 0 else np.nan for e in r]
@@ -320,29 +387,83 @@ class Atlas:
         }
 
     def ranking(self, draws: int = 1000, seed: int = 0) -> list[dict[str, Any]]:
-        """Return one row a method, the highest Kendall τ first: method, needs, and each measure with its interval."""
-        return rank_methods(self.predictors, self.measured, draws, seed)
+        """Return one row a method, the highest Kendall τ first: method, needs, and each measure with its interval.
+
+        With two draws of the shots or more, ``crossed`` is τ between what the method says of one draw and the errors of
+        another, to be held against :meth:`ceiling`: no luck of the shots is shared.
+        """
+        rows = rank_methods(self.predictors, self.measured, draws, seed)
+        if self.truth.shape[2] > 1:
+            for row in rows:
+                row["crossed"] = self._crossed(self.predictors[row["method"]])
+        return rows
+
+    def _crossed(self, predictor: Predictor) -> float:
+        """Return the mean τ between a method on one draw and the measurement of each other draw."""
+        n = self.truth.shape[2]
+        said = [predictor.values if predictor.draws is None else predictor.draws[:, :, r] for r in range(n)]
+        found = [
+            bootstrap(said[a], _off_diagonal(self.truth[:, :, b]), kind=predictor.kind, draws=1).kendall.value
+            for a in range(n)
+            for b in range(n)
+            if a != b
+        ]
+        return float(np.mean(found))
+
+    def ceiling(self, draws: int = 1000, seed: int = 0) -> Interval | None:
+        """Return how well one draw's measured errors order another's: τ, the most that a method can be asked for.
+
+        The mean over all pairs of draws, with an interval over targets and sources; None for a single draw. Draws share
+        experts, embeddings and test images: only the luck of the shots is in it.
+        """
+        n = self.truth.shape[2]
+        each = [_off_diagonal(self.truth[:, :, r]) for r in range(n)]
+        pairs = [(each[a], each[b]) for a in range(n) for b in range(a)]
+        if not pairs:
+            return None
+        found = [bootstrap(a, b, draws=draws, seed=seed).kendall for a, b in pairs]
+        resampled = np.mean([interval.draws for interval in found], axis=0)
+        low, high = np.nanpercentile(resampled, [2.5, 97.5])
+        return Interval(float(np.mean([i.value for i in found])), float(low), float(high), resampled)
+
+    def answers(self) -> list[dict[str, Any]]:
+        """Return one row a target: where to start from.
+
+        Candidates are all other tasks' experts, ``"probe"`` (frozen, with a head on the shots) and, where it was
+        measured, ``"probe, fine-tuned"``. A row has the keys ``target``; ``best``, the candidate with the smallest
+        measured error, and its ``error``; ``frozen`` and ``fine_tuned``, the errors of the probe (None: not measured);
+        ``picked`` and ``regret``: of each main method its candidate, and how much larger the error of that is;
+        ``within_noise``, candidates that are not told apart from the best; and ``words``, all of that in a line.
+        """
+        return [_answers.answer(self, t) for t in range(len(self.tasks))]
+
+    def text(self) -> str:
+        """Return the report as lines of text: methods, ceiling, experts, and an answer for each target."""
+        return "\n".join(_answers.report(self)) + "\n"
 
     def pairs(self) -> list[dict[str, Any]]:
         """Return one row a pair: target, source, errors with standard errors, D_ft, and what each predictor says."""
-        mean, spread, gains = self.errors.mean(2), self.standard_errors(), self.gains()
-        frozen, frozen_spread = self.frozen.mean(1), _standard_error(self.frozen)
-        rows = []
+        kinds = [("error", "frozen", self.errors, self.frozen)]
+        if self.tuned is not None and self.tuned_probe is not None:
+            kinds.append(("fine_tuned", "probe_fine_tuned", self.tuned, self.tuned_probe))
+        gains, rows = self.gains(), []
         for t, target in enumerate(self.tasks):
             for s, source in enumerate(self.tasks):
-                row = {
-                    "target": target,
-                    "source": source,
-                    "error": mean[t, s],
-                    "standard_error": spread[t, s],
-                }
-                row |= {
-                    "frozen_error": frozen[t],
-                    "frozen_standard_error": frozen_spread[t],
-                    "d_ft": gains[t, s],
-                }
+                row: dict[str, Any] = {"target": target, "source": source}
+                for pair, probe, of_pair, of_probe in kinds:
+                    stem, base = ("", "frozen_") if pair == "error" else (f"{pair}_", f"{probe}_")
+                    for name, values in ((stem, of_pair[t, s]), (base, of_probe[t])):
+                        row[f"{name}error"] = values.mean()
+                        row[f"{name}standard_error"] = float(_standard_error(values))
+                row["d_ft"] = gains[t, s]
                 rows.append(row | {name: p.values[t, s] for name, p in self.predictors.items()})
         return rows
+
+    def doubtful_experts(self) -> list[str]:
+        """Return the tasks whose expert is no better than the probe on training images that it was not trained on."""
+        return [
+            n for n, e in zip(self.tasks, self.experts, strict=False) if e["error"] >= e["probe_error"] > 0
+        ]
 
     def failed_experts(self) -> list[str]:
         """Return the tasks whose own expert serves them no better than the frozen probe: training went wrong."""
@@ -350,12 +471,15 @@ class Atlas:
         return [name for name, e, f in zip(self.tasks, own, frozen, strict=True) if e >= f > 0]
 
     def reference_regrets(self) -> dict[str, float]:
-        """Mean regret of a source drawn at random, and of never leaving the frozen probe (negative if that is best)."""
+        """Mean regret of a source drawn at random, and of never leaving the probe (negative if that is best)."""
         best = np.nanmin(self.measured, axis=1)
-        return {
+        found = {
             "chance": float((np.nanmean(self.measured, axis=1) - best).mean()),
             "frozen_probe": float((self.frozen.mean(1) - best).mean()),
         }
+        if self.tuned_probe is not None:
+            found["fine_tuned_probe"] = float((self.tuned_probe.mean(1) - best).mean())
+        return found
 
 
 def rank_methods(
@@ -406,13 +530,14 @@ def run(
     config : AtlasConfig
         The settings.
     out : path
-        The run's folder. If it holds a run already, that must be one of the same settings.
+        The run's folder. If it holds a run already, what that lacks is made: other tasks, more draws, another α or truth
+        add to it; any other setting must be the same. Tasks whose images have changed are made anew.
     probe : Probe, optional
         Use this probe instead of loading ``config.probe`` (whose name is then this one's).
     tasks : sequence of Task, optional
         Use these tasks instead of opening ``config.tasks`` by name.
     progress : bool
-        Show progress bars.
+        Show progress on the error stream: bars, or lines where that is no terminal.
 
     Returns
     -------
@@ -423,33 +548,80 @@ def run(
     ------
     ValueError
         If the folder holds another run or a file of another architecture, a task is unknown, there are fewer than three
-        tasks, or a class has fewer training images than shots. The message names it.
+        tasks, or tasks cannot be used (a class has fewer training images than shots, an image is damaged): all are
+        checked before anything is made. The message names it.
     """
     out, library = Path(out), Library(config, tasks)
-    _check_count(library.names)
+    names = _check_count(library.names)
     with _processes() as (rank, world):
         probe = probe or load_probe(config.probe)
         probe.to(
             ("cuda" if torch.cuda.is_available() else "cpu") if config.device == "auto" else config.device
         )
+        settings = dataclasses.replace(config, probe=probe.name, tasks=names)
+        known = _check_settings(out, settings)
+        marks = _checked(library, follow(names[rank::world], "checks", progress), known, world)
         if rank == 0:
-            settings = dataclasses.replace(config, probe=probe.name, tasks=library.names)
-            _claim(out, settings, library.fingerprints())
+            _claim(out, settings, marks)
             embed_canonical(out, probe, config)
+            if progress:
+                print(_work(out, config, names), file=sys.stderr, flush=True)
         _barrier(world)
-        for name in _bar(library.names[rank::world], "embeddings", progress):
-            embed_task(out, library, name, probe, config)
-        for name in _bar(library.names[rank::world], "experts", progress):
-            train_expert(out, library, name, probe, config)
-        _barrier(world)
-        for source in _bar([None, *library.names][rank::world], "transfer", progress):
-            measure_transfer(out, library, source, probe, config)
-        _barrier(world)
+        stages: tuple[tuple[str, Callable[..., None]], ...] = (
+            ("embeddings", embed_task),
+            ("experts", train_expert),
+            ("from the probe", measure_frozen),
+            ("transfer", measure_transfer),
+        )
+        for what, stage in stages:
+            for name in follow(names[rank::world], what, progress):
+                stage(out, library, name, probe, config)
+            _barrier(world)
         atlas = load(out)
         if rank == 0:
             _report(atlas, out)
         _barrier(world)
     return atlas
+
+
+def _checked(library: Library, names: Iterable[str], known: Mapping[str, str], world: int) -> dict[str, str]:
+    """Return name → fingerprint of all tasks, after opening those that the run does not know yet.
+
+    Raises
+    ------
+    ValueError
+        That names every task that cannot be used.
+    """
+    marks, problems = {}, {}
+    for name in names:
+        try:
+            marks[name] = library.fingerprint(name)
+            if known.get(name) != marks[name]:
+                library[name]
+        except ValueError as error:
+            problems[name] = str(error)
+    for other in _gathered((marks, problems), world):
+        marks |= other[0]
+        problems |= other[1]
+    if problems:
+        more = (
+            f" (and {len(problems) - 1} more: {', '.join(list(problems)[1:])})" if len(problems) > 1 else ""
+        )
+        raise ValueError(f"{next(iter(problems.values()))}{more}")
+    return marks
+
+
+def _work(out: Path, config: AtlasConfig, names: Sequence[str]) -> str:
+    """Return how much of the run is to be made, in words."""
+    kinds = ("embeddings", "experts")
+    parts = [f"{sum(not task_file(out, k, n).exists() for n in names)} of {len(names)} {k}" for k in kinds]
+    lacking = total = 0
+    for name in names:
+        cells = Cells(task_file(out, "measured", name))
+        for group in wanted(config, name, "measured"):
+            lacking += sum(map(len, cells.missing(names, config.seeds, group).values()))
+            total += len(names) * config.seeds
+    return f"to do: {', '.join(parts)}, {lacking} of {total} transfers"
 
 
 def check(config: AtlasConfig) -> tuple[str, ...]:
@@ -511,67 +683,164 @@ def load(out: str | os.PathLike[str]) -> Atlas:
     if not (out / "config.json").exists():
         raise ValueError(f"{out}: no run of the atlas (config.json is missing)")
     about = _read_config(out / "config.json")
-    names = tuple(about["config"]["tasks"])
-    _check_finished(out, names, about["config"]["seeds"])
+    config = _settings(about)
+    names, draws, alpha = config.tasks, config.seeds, config.alpha
+    measured, frozen = _check_finished(out, names, config)
     embeddings = tuple(TaskEmbedding.load(task_file(out, "embeddings", name)) for name in names)
     own = TaskEmbedding.load(out / "canonical.npz") if (out / "canonical.npz").exists() else None
-    heads, measured = (
-        [read_arrays(task_file(out, kind, n)) for n in names] for kind in ("heads", "measured")
-    )
-    frozen = read_arrays(frozen_file(out))
-    errors = np.stack([m["error"] for m in measured], axis=1)
-    alpha = about["config"]["alpha"]
-    tables = _from_embeddings(embeddings, [h["mean"] for h in heads], alpha)
-    few = [
-        [TaskEmbedding.load(shots_file(out, n, r)) for r in range(about["config"]["seeds"])] for n in names
-    ]
-    tables["task2vec_shots"] = _from_shots(embeddings, few, alpha)
-    if own is not None:
-        tables["task2vec_canonical"] = _asymmetric(embeddings, alpha, own)
-    tables |= {score: _off_diagonal(frozen[score].mean(2)) for score in HEAD_SCORES}
-    for score in SCORES:
-        tables[score] = _off_diagonal(np.stack([m[score].mean(1) for m in measured], axis=1))
-    tables["best_for_others"] = _best_for_others(errors.mean(2))
-    predictors = {name: Predictor(values, *METHODS[name]) for name, values in tables.items()}
-    seconds = {
-        "embeddings": sum(e.metadata["seconds"] for e in embeddings),
-        "heads": sum(float(h["seconds"]) for h in heads) + float(frozen["seconds_scores"]),
-        "experts": sum(float(m["seconds_expert"]) for m in measured),
-        "transfer": sum(float(m["seconds_transfer"]) for m in [*measured, frozen]),
-        "baselines": sum(float(m["seconds_scores"]) for m in measured),
+    heads = [read_arrays(task_file(out, "heads", n)) for n in names]
+    few = [[TaskEmbedding.load(shots_file(out, n, r)) for r in range(draws)] for n in names]
+    error = _Truth(measured, frozen, names, draws)
+    tuned = _Truth(measured, frozen, names, draws, "fine_tuned") if config.truth == "finetune" else None
+    tables = {
+        **_from_embeddings(embeddings, [h["mean"] for h in heads], alpha, own),
+        "task2vec_shots": _from_shots(embeddings, few, alpha),
+        **_from_frozen(frozen, names, draws),
+        **_from_experts(measured, frozen, names, draws),
+        "best_for_others": (_best_for_others((tuned or error).pairs.mean(2)), None, None),
     }
-    return Atlas(names, errors, frozen["error"], embeddings, own, predictors, seconds, about)
+    predictors = {name: Predictor(v, *METHODS[name], *more) for name, (v, *more) in tables.items()}
+    return Atlas(
+        names,
+        error.pairs,
+        error.probe,
+        embeddings,
+        own,
+        predictors,
+        _seconds(embeddings, heads, measured, frozen, names, draws),
+        about,
+        None if tuned is None else tuned.pairs,
+        None if tuned is None else tuned.probe,
+        tuple(
+            {k: m.about.get(f"expert_{k}", np.nan) for k in ("lr", "error", "probe_error")} for m in measured
+        ),
+        tuple(int(f.about["n_test"]) for f in frozen),
+    )
 
 
-def _check_finished(out: Path, names: Sequence[str], draws: int) -> None:
+class _Truth:
+    """One kind of error of all pairs ``(targets, sources, draws)``, and from the probe ``(targets, draws)``."""
+
+    def __init__(
+        self,
+        measured: Sequence[Cells],
+        frozen: Sequence[Cells],
+        names: Sequence[str],
+        draws: int,
+        key: str = "error",
+    ) -> None:
+        self.pairs = np.stack([m.table(key, names, draws) for m in measured], axis=1)
+        self.probe = np.concatenate([f.table(key, [PROBE], draws) for f in frozen])
+
+
+def _check_finished(out: Path, names: Sequence[str], config: AtlasConfig) -> tuple[list[Cells], list[Cells]]:
+    """Return the tables of all sources and of all targets, if nothing is missing."""
     files = [task_file(out, kind, n) for kind in ("embeddings", "heads") for n in names]
-    files += [shots_file(out, n, r) for n in names for r in range(draws)]
-    for file in [*files, frozen_file(out), *(task_file(out, "measured", n) for n in names)]:
+    files += [shots_file(out, n, r) for n in names for r in range(config.seeds)]
+    tables = {kind: [task_file(out, kind, n) for n in names] for kind in ("frozen", "measured")}
+    for file in [*files, *tables["frozen"], *tables["measured"]]:
         if not file.exists():
             raise ValueError(f"{out}: the run is not finished ({file.relative_to(out)} is missing)")
+    found = {kind: [Cells(file) for file in tables[kind]] for kind in tables}
+    for kind, rows in (("frozen", [PROBE, *names]), ("measured", [*names])):
+        for cells in found[kind]:
+            for row in rows:
+                if any(cells.missing([row], config.seeds, group) for group in wanted(config, row, kind)):
+                    where = cells.file.relative_to(out)
+                    raise ValueError(f"{out}: the run is not finished ({where} has nothing of {row!r} yet)")
+    return found["measured"], found["frozen"]
+
+
+def _seconds(
+    embeddings: Sequence[TaskEmbedding],
+    heads: Sequence[Mapping[str, Any]],
+    measured: Sequence[Cells],
+    frozen: Sequence[Cells],
+    names: Sequence[str],
+    draws: int,
+) -> dict[str, float]:
+    """Return the computing time of each step, summed over the tasks."""
+
+    def spent(key: str) -> float:
+        every = [m.table(key, names, draws) for m in measured]
+        every += [f.table(key, [PROBE, *names], draws) for f in frozen]
+        return float(sum(np.nansum(values) for values in every))
+
+    found = {
+        "embeddings": sum(e.metadata["seconds"] for e in embeddings),
+        "heads": sum(float(h["seconds"]) for h in heads) + spent("seconds_heads"),
+        "experts": sum(m.about["expert_seconds"] for m in measured),
+        "transfer": spent("seconds_transfer"),
+        "baselines": spent("seconds_scores"),
+    }
+    tuning = spent("seconds_fine_tuned")
+    return {**found, "fine-tuning": tuning} if tuning else found
 
 
 # ---------------------------------------------------------------- predictors
 
 
+#: What a method says of every pair, then (where it can) of each draw, and of the probe.
+_Said = tuple[Array, Array | None, Array | None]
+
+
 def _from_embeddings(
-    embeddings: Sequence[TaskEmbedding], means: Sequence[Array], alpha: float
-) -> dict[str, Array]:
+    embeddings: Sequence[TaskEmbedding], means: Sequence[Array], alpha: float, own: TaskEmbedding | None
+) -> dict[str, _Said]:
     """Return what the embeddings and the mean features say of every pair."""
-    entropy = [e.metadata["entropy"] for e in embeddings]
+    about = [e.metadata for e in embeddings]
 
-    def pair(of: Callable[[Any, Any], float], values: Sequence[Any]) -> Array:
-        return _table(len(values), lambda t, s: of(values[s], values[t]))
+    def pair(of: Callable[[Any, Any], float], values: Sequence[Any]) -> _Said:
+        return _table(len(values), lambda t, s: of(values[s], values[t])), None, None
 
-    return {
-        "task2vec": _asymmetric(embeddings, alpha, None),
+    def source(of: Callable[[int], float]) -> _Said:
+        return _table(len(embeddings), lambda t, s: of(s)), None, None
+
+    found = {
+        "task2vec": (_asymmetric(embeddings, alpha, None), None, _of_probe(embeddings, alpha, own)),
         "d_sym": pair(distance.symmetric, embeddings),
         "cosine": pair(distance.cosine, embeddings),
         "log_cosine": pair(distance.log_cosine, embeddings),
         "mean_feature": pair(_cosine, means),
-        "entropy_difference": pair(lambda a, b: abs(a - b), entropy),
-        "source_norm": _table(len(embeddings), lambda t, s: embeddings[s].norm),
+        "entropy_difference": pair(lambda a, b: abs(a["entropy"] - b["entropy"]), about),
+        "source_norm": source(lambda s: embeddings[s].norm),
+        "source_classes": source(lambda s: about[s]["n_classes"]),
+        "source_entropy": source(lambda s: about[s]["entropy"]),
+        "source_accuracy": source(lambda s: 1 - about[s]["error"]),
     }
+    if own is not None:
+        found["task2vec_canonical"] = _asymmetric(embeddings, alpha, own), None, None
+    return found
+
+
+def _of_probe(targets: Sequence[TaskEmbedding], alpha: float, own: TaskEmbedding | None) -> Array | None:
+    """Return d_asym from the probe's own task, as if it were one of the sources; None if the probe has none."""
+    return (
+        None if own is None else np.array([distance.asymmetric(own, e, trivial(e), alpha) for e in targets])
+    )
+
+
+def _from_frozen(frozen: Sequence[Cells], names: Sequence[str], draws: int) -> dict[str, _Said]:
+    """Return what the heads of the sources, on the frozen probe, say of every pair."""
+    return {key: _drawn(np.stack([f.table(key, names, draws) for f in frozen])) for key in HEAD_SCORES}
+
+
+def _from_experts(
+    measured: Sequence[Cells], frozen: Sequence[Cells], names: Sequence[str], draws: int
+) -> dict[str, _Said]:
+    """Return what the scores of the experts say of every pair, and the same scores of the probe."""
+    found = {}
+    for key in SCORES:
+        values, by_draw, _ = _drawn(np.stack([m.table(key, names, draws) for m in measured], axis=1))
+        probe = np.concatenate([f.table(key, [PROBE], draws) for f in frozen]).mean(1)
+        found[key] = values, by_draw, probe if key in FEATURE_SCORES else None
+    return found
+
+
+def _drawn(by_draw: Array) -> _Said:
+    """Return the mean over the draws ``(targets, sources)``, and the draws, without the diagonal."""
+    kept = np.stack([_off_diagonal(by_draw[:, :, r]) for r in range(by_draw.shape[2])], axis=2)
+    return _off_diagonal(by_draw.mean(2)), kept, None
 
 
 def _table(n: int, of: Callable[[int, int], float]) -> Array:
@@ -579,20 +848,24 @@ def _table(n: int, of: Callable[[int, int], float]) -> Array:
     return np.array([[of(t, s) if t != s else np.nan for s in range(n)] for t in range(n)])
 
 
-def _asymmetric(embeddings: Sequence[TaskEmbedding], alpha: float, reference: TaskEmbedding | None) -> Array:
-    t0 = [reference or trivial(e) for e in embeddings]
-    return _table(len(t0), lambda t, s: distance.asymmetric(embeddings[s], embeddings[t], t0[t], alpha))
+def _asymmetric(
+    sources: Sequence[TaskEmbedding],
+    alpha: float,
+    reference: TaskEmbedding | None,
+    targets: Sequence[TaskEmbedding] | None = None,
+) -> Array:
+    targets = sources if targets is None else targets
+    t0 = [reference or trivial(e) for e in targets]
+    return _table(len(t0), lambda t, s: distance.asymmetric(sources[s], targets[t], t0[t], alpha))
 
 
 def _from_shots(
     sources: Sequence[TaskEmbedding], targets: Sequence[Sequence[TaskEmbedding]], alpha: float
-) -> Array:
-    """Return d_asym with the target embedded from its shots, the mean over their draws."""
-
-    def one(target: TaskEmbedding, source: TaskEmbedding) -> float:
-        return distance.asymmetric(source, target, trivial(target), alpha)
-
-    return _table(len(sources), lambda t, s: float(np.mean([one(few, sources[s]) for few in targets[t]])))
+) -> _Said:
+    """Return d_asym with the target embedded from its shots, the mean over their draws, and each draw."""
+    draws = len(targets[0])
+    each = [_asymmetric(sources, alpha, None, [few[r] for few in targets]) for r in range(draws)]
+    return _drawn(np.stack(each, axis=2))
 
 
 def _cosine(a: Array, b: Array) -> float:
@@ -630,7 +903,7 @@ def _standard_error(errors: Array) -> Array:
 
 
 def _report(atlas: Atlas, out: Path) -> None:
-    ranking = atlas.ranking()
+    ranking, ceiling = atlas.ranking(), atlas.ceiling()
     for name, rows in (("pairs", atlas.pairs()), ("ranking", ranking)):
         write_text(out / f"{name}.csv", table(rows[0], (row.values() for row in rows), digits=9))
     report = {
@@ -639,20 +912,28 @@ def _report(atlas: Atlas, out: Path) -> None:
         "seconds": {key: round(value, 2) for key, value in atlas.seconds.items()},
         "reference_regrets": atlas.reference_regrets(),
         "failed_experts": atlas.failed_experts(),
+        "doubtful_experts": atlas.doubtful_experts(),
+        "ceiling": ceiling and {"kendall": ceiling.value, "low": ceiling.low, "high": ceiling.high},
         "methods": ranking,
+        "targets": {
+            row["target"]: {k: v for k, v in row.items() if k != "target"} for row in atlas.answers()
+        },
     }
-    write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    figure = draw_ranking(ranking)
+    write_text(out / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_text(out / "report.txt", atlas.text())
+    figure = draw_ranking(ranking, None if ceiling is None else ceiling.value)
     atomically(out / "ranking.png", lambda file: figure.savefig(file, format="png", dpi=110))
 
 
-def draw_ranking(ranking: Sequence[Mapping[str, Any]]) -> Any:
+def draw_ranking(ranking: Sequence[Mapping[str, Any]], ceiling: float | None = None) -> Any:
     """Draw the methods' Kendall τ with their intervals, the best on top, in the colour of what they need.
 
     Parameters
     ----------
     ranking : sequence of mappings
         As :meth:`Atlas.ranking` returns it.
+    ceiling : float, optional
+        How well one draw's errors order another's, see :meth:`Atlas.ceiling`: a dashed line.
 
     Returns
     -------
@@ -677,36 +958,69 @@ def draw_ranking(ranking: Sequence[Mapping[str, Any]]) -> Any:
             bars = np.maximum((ends.T - middle) * [[-1], [1]], 0)
             axes.errorbar(middle, at, xerr=bars, fmt=marker, color=colour, label=f"needs {need}")
         axes.axvline(0, color="0.6", lw=0.8)
+        if ceiling is not None:
+            axes.axvline(ceiling, color="0.4", lw=1, ls="--", label="one draw by another")
         axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
         axes.set_xlabel("Kendall τ with the measured transfer, mean over targets")
-        figure.legend(loc="outside upper center", ncols=3, fontsize="small")
+        figure.legend(loc="outside upper center", ncols=3 if ceiling is None else 2, fontsize="small")
     return figure
 
 
 # ---------------------------------------------------------------- files and processes
 
 
-def _claim(out: Path, settings: AtlasConfig, fingerprints: Mapping[str, str]) -> None:
-    """Write config.json, or refuse the folder of another run, or of one whose images were others."""
+def _check_settings(out: Path, settings: AtlasConfig) -> dict[str, str]:
+    """Refuse the folder of another run; return name → fingerprint of the tasks that it knows."""
+    if not (out / "config.json").exists():
+        return {}
+    about = _read_config(out / "config.json")
     wanted = json.loads(json.dumps(dataclasses.asdict(settings)))
-    file = out / "config.json"
-    if file.exists():
-        about = _read_config(file)
-        there = {"arithmetic": "float32", **about["config"]}  # the runs before there was a choice
-        for key, value in wanted.items():
-            if key not in _ELSEWHERE and there.get(key) != value:
-                raise ValueError(
-                    f"out: {out} holds a run with {key} = {there.get(key)!r}, not {value!r}; give another folder"
-                )
-        for name, seen in about.get("fingerprints", {}).items():
-            if fingerprints.get(name, seen) != seen:
-                raise ValueError(
-                    f"out: {out} holds a run on other images of {name!r}: its folder has changed since; give another folder"
-                )
-        return
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    about = {"config": wanted, "started": _now(), "machine": platform.platform(), "versions": versions}
-    write_text(file, json.dumps({**about, "fingerprints": dict(fingerprints)}, indent=2) + "\n")
+    there = {**_BEFORE, **about["config"], **about.get("tuned_with", {})}
+    free = {*_ELSEWHERE, *_MORE}
+    if settings.truth == "head" or "tuned_with" not in about:  # nothing is, or has been, fine-tuned with them
+        free |= set(_TUNING)
+    for key, value in wanted.items():
+        if key not in free and there.get(key) != value:
+            raise ValueError(
+                f"out: {out} holds a run with {key} = {there.get(key)!r}, not {value!r}; give another folder"
+            )
+    known: dict[str, str] = about.get("images", {})
+    files = {file_name(name): name for name in known}
+    for name in settings.tasks:
+        if files.get(file_name(name), name) != name:
+            raise ValueError(
+                f"tasks: {name!r} and {files[file_name(name)]!r}, which {out} holds, give the same file name; rename one"
+            )
+    return known
+
+
+def _claim(out: Path, settings: AtlasConfig, marks: Mapping[str, str]) -> None:
+    """Write config.json, and remove what was made from images that have changed since.
+
+    Raises
+    ------
+    ValueError
+        If all tasks that the run shares with the folder have other images: it is another library's.
+    """
+    file, versions = out / "config.json", {"python": platform.python_version()}
+    versions |= {"torch": torch.__version__, "numpy": np.__version__}
+    started: dict[str, Any] = {"started": _now(), "machine": platform.platform()}
+    about = _read_config(file) if file.exists() else started
+    known: dict[str, str] = about.get("images", {})
+    changed = [name for name in marks if known.get(name, marks[name]) != marks[name]]
+    if len(changed) > 1 and set(changed) == set(known) & set(marks):
+        raise ValueError(
+            f"out: {out} holds a run on other images of {', '.join(map(repr, changed))}; give another folder"
+        )
+    for name in changed:
+        print(f"{name}: its images have changed since; it is made anew", file=sys.stderr)
+        forget(out, name)
+    config = json.loads(json.dumps(dataclasses.asdict(settings)))
+    about = {**about, "config": config, "versions": versions, "images": {**known, **marks}}
+    about.pop("fingerprints", None)  # an earlier version's, of names and sizes
+    if settings.truth == "finetune":
+        about["tuned_with"] = {key: config[key] for key in _TUNING}
+    write_text(file, json.dumps(about, indent=2) + "\n")
 
 
 def _read_config(file: Path) -> dict[str, Any]:
@@ -717,19 +1031,20 @@ def _read_config(file: Path) -> dict[str, Any]:
             return about
         raise KeyError("config")
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file}: damaged ({type(error).__name__}); give another folder") from error
+        raise ValueError(
+            f"{file}: damaged ({type(error).__name__}); give another folder, or remove it to start again"
+        ) from error
+
+
+def _settings(about: Mapping[str, Any]) -> AtlasConfig:
+    """Return the settings of a run as its config.json has them."""
+    known = {field.name for field in dataclasses.fields(AtlasConfig)}
+    found = {**_BEFORE, **{key: v for key, v in about["config"].items() if key in known}}
+    return AtlasConfig(**{**found, "tasks": tuple(found["tasks"])})
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _bar(items: Sequence[Any], what: str, progress: bool) -> Iterable[Any]:
-    if not progress:
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, desc=what, leave=False, disable=None)
 
 
 @contextmanager
@@ -752,3 +1067,12 @@ def _processes() -> Iterator[tuple[int, int]]:
 def _barrier(world: int) -> None:
     if world > 1:
         torch.distributed.barrier()
+
+
+def _gathered(value: Any, world: int) -> list[Any]:
+    """Return what every process has."""
+    if world == 1:
+        return [value]
+    found: list[Any] = [None] * world
+    torch.distributed.all_gather_object(found, value)
+    return found
