@@ -303,6 +303,14 @@ def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> float:
     ValueError
         If a class has one sample, there is one class, the features are not finite, or lengths differ.
     """
+    return float(left_out_right(features, labels).mean())
+
+
+def left_out_right(features: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+    """Return, for each sample, whether the nearest mean of the others' classes is its own: :func:`nearest_class_mean`.
+
+    Parameters, errors and ties are as there; the result is ``(n,)``.
+    """
     x, y = _features(features, labels)
     classes, y, counts = np.unique(y, return_inverse=True, return_counts=True)
     if counts.min() < 2:
@@ -317,7 +325,7 @@ def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> float:
     # without x itself, its class mean lies n/(n − 1) times as far away
     own = squares[rows, y] * (counts[y] / (counts[y] - 1)) ** 2
     squares[rows, y] = np.inf
-    return float((own < squares.min(1)).mean())
+    return np.asarray(own < squares.min(1))
 
 
 # ---------------------------------------------------------------- checks

@@ -46,6 +46,7 @@ __all__ = [
     "nce",
     "nearest_class_mean",
     "rank",
+    "read_about",
     "save_expert",
     "train_expert",
     "transrate",
@@ -617,6 +618,27 @@ def load_expert(path: str | os.PathLike[str], probe: Probe) -> tuple[Probe, dict
         classifier.load_state_dict(head)
         classifier.requires_grad_(False)
     return replace(probe, name=name, model=model.eval(), classifier=classifier), about
+
+
+def read_about(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
+    """Return the name of an expert, ``"<probe>@<task>"``, and what was remembered of it, without its weights' network.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, or no expert; the message names it.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return str(content["name"]), dict(json.loads(content["about"]))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged file raises one of many kinds
+        raise ValueError(
+            f"{path}: not an expert, or damaged ({type(error).__name__}); remove it, and start again"
+        ) from error
 
 
 def _check_architecture(
