@@ -817,10 +817,8 @@ def panel_information(
         for i in range(0, len(t), block):
             log_p, own = _log_density(t[i : i + block], m, lv), code[i : i + block]
             within = log_p.masked_fill(own[:, None] != code, -math.inf)
-            gain = (
-                torch.logsumexp(within, 1) - counts[own].double().log() - torch.logsumexp(log_p, 1) + math.log(len(m))
-            )
-            gains.append(gain / _LN2)
+            given = torch.logsumexp(within, 1) - counts[own].double().log()
+            gains.append((given - torch.logsumexp(log_p, 1) + math.log(len(m))) / _LN2)
     every = torch.cat(gains)
     return float(every.mean()), float(every.std() / math.sqrt(len(every)))
 
