@@ -175,6 +175,75 @@ def rescale(model: nn.Module, factor: float) -> nn.Module:
     return net
 
 
+def fisher_rao(model: nn.Module, inputs: Tensor) -> float:
+    """Return wᵀFw, the Fisher information in the direction of the weights themselves.
+
+    A rescaling of ReLU layers is a linear map of the weights that keeps the function at every multiple of them, and so
+    it keeps this number, but not the trace (Liang et al., 2019: the Fisher–Rao norm, squared).
+
+    Parameters
+    ----------
+    model : nn.Module
+        Returns logits ``(n, classes)``; it runs in eval mode, and is left as it is.
+    inputs : Tensor, shape (n, …)
+
+    Returns
+    -------
+    float
+        Mean over the samples of the variance, under the model's prediction, of the logits' derivative along w.
+    """
+    net = copy.deepcopy(model).eval()
+    w = {name: p.detach() for name, p in net.named_parameters()}
+    logits, slope = torch.func.jvp(lambda v: torch.func.functional_call(net, v, (inputs,)), (w,), (w,))
+    p = logits.softmax(1)
+    mean = (p * slope).sum(1, keepdim=True)
+    return float((p * (slope - mean) ** 2).sum(1).mean())
+
+
+def batch_fisher(model: nn.Module, inputs: Tensor, *, batch_size: int, seed: int = 0) -> Tensor:
+    """Return the exact Fisher diagonal of the network that normalises by its batch.
+
+    Given the images of a batch, its labels are independent, each from a prediction that depends on all the images.
+    The Fisher information of all labels together is the sum of theirs, with gradients that also run through the
+    batch's statistics. :func:`batch_squares` in train mode has this as its mean.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A few thousand weights at most: all derivatives of a batch's logits are held at once. Left as it is.
+    inputs : Tensor
+    batch_size, seed : int
+        The batches are those of :func:`batch_squares`.
+
+    Returns
+    -------
+    Tensor, shape (P,)
+        Mean over the samples, and over the labels in closed form.
+    """
+    net = copy.deepcopy(model).train()
+    for layer in net.modules():  # no running averages: they would be changed while the derivatives are taken
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.track_running_stats, layer.running_mean, layer.running_var = False, None, None
+    w = {name: p.detach() for name, p in net.named_parameters()}
+    total = torch.zeros(sum(p.numel() for p in w.values()))
+    batches = _batches(len(inputs), batch_size, torch.Generator().manual_seed(seed))
+    for x in (inputs[index] for index in batches):
+        jacobian = torch.func.jacrev(lambda v, x=x: torch.func.functional_call(net, v, (x,)))(w)
+        rows = torch.cat([j.flatten(2) for j in jacobian.values()], dim=2)
+        p = net(x).detach().softmax(1)[:, :, None]
+        total = total + (p * (rows - (p * rows).sum(1, keepdim=True)) ** 2).sum((0, 1))
+    return total / (batch_size * len(batches))
+
+
+def _batches(n: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Return the indices of the full batches of a random order."""
+    batches = torch.randperm(n, generator=generator).split(batch_size)
+    full = [b for b in batches if len(b) == batch_size]
+    if not full:
+        raise ValueError(f"batch_size: {batch_size}, but there are {n} inputs")
+    return full
+
+
 def batch_squares(
     model: nn.Module,
     inputs: Tensor,
@@ -186,9 +255,10 @@ def batch_squares(
 ) -> Tensor:
     """Estimate the Fisher diagonal by squares of *batch-mean* gradients, as the published Task2Vec code does.
 
-    With labels from the model and batch norm in eval mode, batch_size × this is unbiased for the Fisher
-    diagonal, with more noise than per-sample squares. The other two choices are mistakes, kept here so that
-    they can be seen.
+    With labels from the model the result is unbiased, with more noise than per-sample squares: for the Fisher
+    diagonal in eval mode, and in train mode for that of *another* network, which normalises by the batch
+    (:func:`batch_fisher`). With the data's labels the products of different samples stay, and it estimates neither the
+    true nor the empirical Fisher diagonal.
 
     Parameters
     ----------
@@ -199,20 +269,23 @@ def batch_squares(
     labels : Tensor, optional
         The data's labels, in the place of ones drawn from the model.
     train_mode : bool
-        Leave the network in train mode, so that batch norm mixes the samples.
+        Leave the network in train mode, so that batch norm takes its statistics from the batch.
 
     Returns
     -------
     Tensor, shape (P,)
-        Mean over batches of the squared mean gradient, times the batch size.
+        Mean over batches of the squared mean gradient, times the batch size (the published code leaves out the
+        factor: its numbers are 1/batch_size of these).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer inputs than a batch holds.
     """
     net = copy.deepcopy(model).train(train_mode)
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros(sum(p.numel() for p in net.parameters()))
-    batches = torch.randperm(len(inputs), generator=generator).split(batch_size)
-    batches = tuple(b for b in batches if len(b) == batch_size)
-    if not batches:
-        raise ValueError(f"batch_size: {batch_size}, but there are {len(inputs)} inputs")
+    batches = _batches(len(inputs), batch_size, generator)
     for index in batches:
         logits = net(inputs[index])
         drawn = torch.multinomial(logits.detach().softmax(1), 1, generator=generator)[:, 0]

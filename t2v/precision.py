@@ -56,6 +56,8 @@ Named = OrderedDict[str, Tensor]
 BETA = 2e-7
 #: The training starts with noise of at most a tenth of a layer's weights, and lets it grow.
 _START = 100.0
+#: A batch of at least so many samples makes a full step.
+_FULL_STEP = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +124,8 @@ def posterior(
     burn, passes : int
         Passes over the data in which the noise settles, and in which the curvature is averaged; both ≥ 1.
     rate : float
-        ρ, the step of a batch, 0 < ρ ≤ 1.
+        ρ, the step of a batch, 0 < ρ ≤ 1. Batches of fewer than 16 samples take a smaller one, so that the noise does
+        not run after single samples: the curvature that is averaged would then be that under another noise.
     draws : int
         Draws of the labels a sample (``"gauss-newton"``).
     seed : int
@@ -159,7 +162,7 @@ def posterior(
                     raise ValueError(
                         f"pass {step}, samples from {seen}: {error}{_hint(precision)}"
                     ) from error
-                precision = _step(net, precision, h, beta, rate)
+                precision = _step(net, precision, h, beta, _share(rate, len(x)))
                 trace = trace.to(x.device) + len(x) * net.trace(h)
                 seen += len(x)
                 if step >= burn:
@@ -340,6 +343,11 @@ def _step(net: _Noisy, precision: Named | None, h: Named, beta: float, rate: flo
         (n, torch.maximum((1 - rate) * precision[n] + rate * (h[n] / beta + net.prior[n]), net.prior[n]))
         for n in h
     )
+
+
+def _share(rate: float, samples: int) -> float:
+    """Return a batch's step: as many samples leave as much of the past whether they come in large or small batches."""
+    return float(1 - (1 - rate) ** min(1.0, samples / _FULL_STEP))
 
 
 def _zeros(net: _Noisy) -> Named:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -62,19 +65,17 @@ def test_a_snapshot_is_the_network_after_as_many_plain_steps_as_it_says():
 
 
 def test_rescaling_leaves_the_fisher_form_of_the_weights_themselves():
-    """tr F depends on how a ReLU network spreads its scale over the layers; wᵀFw does not."""
+    """tr F depends on how a ReLU network spreads its scale over the layers; wᵀFw does not, and is that of the matrix."""
     x, _ = data(20)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).double()
-
-    def form(net: nn.Module) -> float:
-        w = torch.cat([p.detach().flatten() for p in net.parameters()])
-        return (w @ fisher.full(net, x.double()) @ w).item()
-
+    x, w = x.double(), torch.cat([p.detach().flatten() for p in model.parameters()])
+    form = flatness.fisher_rao(model, x)
+    assert form == pytest.approx((w @ fisher.full(model, x) @ w).item(), rel=1e-10)
     for factor in (0.1, 10.0):
         other = flatness.rescale(model, factor)
-        assert form(other) == pytest.approx(form(model), rel=1e-8)
-        assert fisher.trace(other, x.double()) > 2 * fisher.trace(model, x.double())
+        assert flatness.fisher_rao(other, x) == pytest.approx(form, rel=1e-8)
+        assert fisher.trace(other, x) > 2 * fisher.trace(model, x)
 
 
 def test_the_error_is_the_share_of_wrong_answers() -> None:
@@ -140,19 +141,42 @@ def test_batch_squares_are_unbiased_in_eval_mode():
     assert ((draws.mean(0) - exact).abs() < 4.5 * error + 1e-8).all()
 
 
-def test_train_mode_of_batch_norm_ruins_the_estimate():
+def batch_normalised() -> tuple[nn.Sequential, torch.Tensor, torch.Tensor]:
+    """Return a network with batch norm, running averages off zero and one, and six samples."""
     x, y = data(64)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
     training.fit(model, x, y, epochs=30, lr=1e-2)
-    running = model[1].running_mean.clone()
-    exact = joined(fisher.diagonal(model, x))
-    good = torch.stack([flatness.batch_squares(model, x, batch_size=8, seed=s) for s in range(20)]).mean(0)
-    bad = torch.stack(
-        [flatness.batch_squares(model, x, batch_size=8, seed=s, train_mode=True) for s in range(20)]
+    return model, x[:6], y[:6]
+
+
+def test_train_mode_is_the_fisher_of_the_network_that_normalises_by_the_batch():
+    """All 27 labellings of each batch of three, weighed by their probability, with plain gradients of the sum."""
+    model, x, _ = batch_normalised()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    exact = flatness.batch_fisher(model, x, batch_size=3, seed=4)
+    order, total = torch.randperm(6, generator=torch.Generator().manual_seed(4)), 0
+    net = copy.deepcopy(model).train()
+    for index in order.split(3):
+        for labels in itertools.product(range(3), repeat=3):
+            log_p = net(x[index]).log_softmax(1)[range(3), labels].sum()
+            gradient = torch.cat([g.flatten() for g in torch.autograd.grad(log_p, list(net.parameters()))])
+            total = total + log_p.exp().detach() * gradient**2
+    torch.testing.assert_close(exact, total / 6, rtol=1e-4, atol=1e-7)
+    eval_mode = joined(fisher.diagonal(model, x))
+    assert (exact - eval_mode).norm() > 0.2 * eval_mode.norm(), "another network's"
+    assert exact[32:40].abs().max() < 1e-9, "a bias that the normalisation takes away"
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_squares_in_train_mode_have_it_as_their_mean():
+    model, x, _ = batch_normalised()
+    exact = flatness.batch_fisher(model, x, batch_size=6)
+    draws = torch.stack(
+        [flatness.batch_squares(model, x, batch_size=6, seed=s, train_mode=True) for s in range(600)]
     )
-    assert abs(np.log(good.sum() / exact.sum())) < abs(np.log(bad.mean(0).sum() / exact.sum()))
-    assert torch.equal(model[1].running_mean, running)
+    error = draws.std(0) / 600**0.5
+    assert ((draws.mean(0) - exact).abs() < 4.5 * error + 1e-7).all()
 
 
 def test_bad_input_is_named():
