@@ -65,7 +65,9 @@ inception_next_atto dpn48b tresnet_m seresnet18 legacy_seresnet18 gernet_s convn
 deit3_small_patch16_224 samvit_base_patch16 vit_small_patch14_dinov2 vit_pe_core_tiny_patch16_384
 vit_dlittle_patch16_reg1_gap_256 vitamin_small_224 hieradet_small shvit_s1 swiftformer_xs tf_mixnet_s
 vit_srelpos_small_patch16_224 vit_tiny_r_s16_p8_224 flexivit_small test_vit test_resnet test_efficientnet
-test_convnext test_byobnet test_mambaout ghostnetv2_100 ghostnetv3_050
+test_convnext test_byobnet test_mambaout ghostnetv2_100 ghostnetv3_050 cpubone_nano cspnext_tiny
+efficientvim_m1 fasternet_t0 iformer_s lcnetv2_small lowformer_b0 repghostnet_050 naflexvit_base_patch16_gap
+qwen3_vit_88m mobilenetv5_300m gemma4_vit_167m pnasnet5large nasnetalarge
 """.split()  # noqa: SIM905
 
 

@@ -30,7 +30,7 @@ import math
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -99,10 +99,12 @@ def diagonal(
     batch_size : int
         How many samples of a tensor ``inputs`` go through the network at once.
     check : bool
-        Compare, on the first sample, every layer's squares with plain autograd's, at the cost of about two samples.
-        A layer that disagrees (its weights are used outside it too, it is called twice, its first axis is not the
-        sample, …) is then computed by autograd, sample by sample: right, and slow. Without the check a layer
-        whose first axis has another length than the batch is refused, and no other fault is seen.
+        Compare every layer's squares with plain autograd's, on two copies of the first sample: it takes about as long
+        as a batch of two. A layer that disagrees (its weights are used outside it too, it is called twice, its first
+        axis is not the sample, …) is then computed by autograd, sample by sample: right, and slow. Where later batches
+        have samples of another shape, their first sample is compared too; other samples are not, so that a network
+        whose way through its layers depends on the values of its input is not safe. Without the check a layer whose
+        first axis has another length than the batch is refused, and no other fault is seen.
 
     Returns
     -------
@@ -303,7 +305,13 @@ def scores(
     -------
     Tensor
         ``(rows, P)``: a row for each sample and class (or draw); columns in the order of ``model.named_parameters()``.
+
+    Raises
+    ------
+    ValueError
+        For bad input, and a network that mixes the samples of a batch, as for :func:`diagonal`.
     """
+    _refuse_inference_weights(model)
     parameters = {name: p.detach() for name, p in model.named_parameters()}
 
     def logits_of(params: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -318,7 +326,10 @@ def scores(
     with evaluating(model), torch.no_grad():
         noise = _noise(expectation, draws, seed)
         for x, y in _batches(model, inputs, targets, expectation, batch_size):
-            logits = _checked_logits(model(x), len(x), count)
+            logits = _checked_logits(_forward(model, x), len(x), count)
+            if count == 0 and not x.is_meta:
+                pair = model(torch.cat([x[:1], x[:1]]))
+                _refuse_mixing(torch.cat([pair, *_beside_another(model, x[:1])]), logits)
             vectors = torch.stack(list(_logit_vectors(logits, y, noise, expectation, draws)), dim=1)
             gradients = torch.func.vmap(pull_back)(x, vectors)
             rows.append(torch.cat([g.flatten(2) for g in gradients.values()], dim=2).flatten(0, 1))
@@ -541,6 +552,15 @@ def _split(
     return list(zip(inputs.split(batch_size), torch.as_tensor(targets).split(batch_size), strict=True))
 
 
+def _forward(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits of a batch, never of a batch of one.
+
+    Some of torch's kernels are wrong there: the backward pass of batch norm on the CPU, for one.
+    """
+    logits: Tensor = model(torch.cat([x, x]) if len(x) == 1 else x)
+    return logits[:1] if len(x) == 1 and isinstance(logits, Tensor) and logits.ndim == 2 else logits
+
+
 def _checked_logits(logits: Tensor, n: int, seen: int) -> Tensor:
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != n:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -563,6 +583,11 @@ def _refuse_inference(tensor: Tensor, what: str) -> None:
         raise ValueError(
             f"{what} made in torch.inference_mode(), which forbids gradients; a clone is accepted"
         )
+
+
+def _refuse_inference_weights(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        _refuse_inference(parameter, "model: its weights were")
 
 
 def _checked_targets(targets: Tensor | None, classes: int) -> Tensor | None:
@@ -606,11 +631,9 @@ def _stream(
     noise = _noise(expectation, draws, seed)
     seen = 0
     for x, y in _batches(recorder.model, inputs, targets, expectation, batch_size):
-        if seen == 0:
-            recorder.examine(x, pool)
+        recorder.examine(x, pool)
         logits = _checked_logits(recorder.run(x), len(x), seen)
-        if seen == 0:
-            recorder.compare(logits)
+        recorder.compare(logits)
         targets_ok = _checked_targets(y, logits.shape[1])
         squares: dict[str, Tensor] = {}
         vectors = list(_logit_vectors(logits.detach(), targets_ok, noise, expectation, draws))
@@ -640,17 +663,20 @@ class _Recorder:
     """Run a frozen model so that every layer's input is kept, and the gradient at its output can be asked for."""
 
     def __init__(self, model: nn.Module, layers: Layers | None, check: bool, warn: bool = True) -> None:
-        for parameter in model.parameters():
-            _refuse_inference(parameter, "model: its weights were")
+        _refuse_inference_weights(model)
         self.model = model
         self.tolerant = isinstance(layers, str) and layers == "supported"
         self.check, self.warn = check, warn
         self.support = Support()
         self.wanted = _wanted(model, layers, self.support.left_out)
-        self.modules = dict.fromkeys(name.rpartition(".")[0] for name in self.wanted)
-        self.rows = dict.fromkeys(self.modules, 1)
+        self.parameters: dict[str, list[str]] = {}
+        for name in self.wanted:
+            self.parameters.setdefault(name.rpartition(".")[0], []).append(name)
+        self.modules = {name: model.get_submodule(name) for name in self.parameters}
+        self.rows: dict[str, int] = {}
+        self.examined: dict[torch.Size, dict[str, int]] = {}
         self.captured = Store()
-        self.hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self.hooks: dict[str, list[torch.utils.hooks.RemovableHandle]] = {}
         self.state = evaluating(model)
         self.pair: Tensor | None = None
         self.pool: str | None = None
@@ -667,22 +693,23 @@ class _Recorder:
 
     def attach(self) -> None:
         """Put hooks on every layer that is computed from its input and the gradient at its output."""
-        for name in self.modules:
-            module = self.model.get_submodule(name)
+        for name, module in self.modules.items():
             handler = handler_for(module)
             if name not in self.support.slow and isinstance(handler, Handler):
-                self.hooks += handler.attach(module, name, self.captured)
+                self.hooks[name] = handler.attach(module, name, self.captured)
 
-    def detach(self) -> None:
-        for hook in self.hooks:
-            hook.remove()
-        self.hooks.clear()
+    def detach(self, names: Iterable[str] | None = None) -> None:
+        """Take the hooks off, those of all layers or of those named."""
+        for name in list(self.hooks if names is None else names):
+            for hook in self.hooks.pop(name, []):
+                hook.remove()
 
     def run(self, x: Tensor) -> Tensor:
         """Forward pass; returns the logits with a graph that reaches every captured output."""
         self.clear()
         n = max(2, len(x))
-        logits = self.forward(x)
+        with torch.enable_grad():
+            logits = _forward(self.model, x)
         for name in self.modules:
             if name in self.support.slow:
                 continue
@@ -690,7 +717,7 @@ class _Recorder:
                 raise ValueError(self._not_called(name))
             layer = self.captured[name]
             layer.n = n
-            if not layer.holds(n, self.rows[name]):
+            if not layer.holds(n, self.rows.get(name, 1)):
                 raise ValueError(
                     f"layer {name!r} ({type(layer.module).__name__}): the first axis of its input has length"
                     f" {len(layer.x)} for {n} samples, so that samples cannot be told apart; give check=True and equal"
@@ -698,18 +725,9 @@ class _Recorder:
                 )
         return logits
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of a batch, never of a batch of one.
-
-        Some of torch's kernels are wrong there: the backward pass of batch norm on the CPU, for one.
-        """
-        with torch.enable_grad():
-            logits: Tensor = self.model(torch.cat([x, x]) if len(x) == 1 else x)
-        return logits[:1] if len(x) == 1 and isinstance(logits, Tensor) and logits.ndim == 2 else logits
-
     def _not_called(self, name: str) -> str:
         return (
-            f"layer {name!r} ({type(self.model.get_submodule(name)).__name__}) took no part in the forward pass, or its"
+            f"layer {name!r} ({type(self.modules[name]).__name__}) took no part in the forward pass, or its"
             " weights were used without calling it; leave it out with layers=…"
         )
 
@@ -736,14 +754,15 @@ class _Recorder:
 
     def one_by_one(self, x: Tensor, vectors: Sequence[Tensor], pool: str | None) -> dict[str, Tensor]:
         """Return the squared scores of the slow layers, from one sample's graph after the other."""
-        names = [name for name in self.wanted if name.rpartition(".")[0] in self.support.slow]
+        slow = self.support.slow
+        names = [name for layer, own in self.parameters.items() if layer in slow for name in own]
         if not names:
             return {}
         rows: list[list[Tensor]] = []
         self.detach()
-        with self._tracked(names) as parameters:
+        with self._tracked(names) as parameters, torch.enable_grad():
             for i in range(len(x)):
-                logits = self.forward(x[i : i + 1])
+                logits = _forward(self.model, x[i : i + 1])
                 total = [torch.zeros((), device=x.device)] * len(names)
                 for k, v in enumerate(vectors, start=1):
                     keep = k < len(vectors)
@@ -784,12 +803,18 @@ class _Recorder:
     # -- The self-check
 
     def examine(self, x: Tensor, pool: str | None) -> None:
-        """Decide layer by layer how it is computed, from the first sample sent through twice."""
+        """Decide layer by layer how it is computed, from the first sample sent through twice.
+
+        Once for each shape that a sample has: with it the number of windows may change, or the way through the network.
+        """
         self.pool = pool
-        for name in self.modules:
-            if handler_for(self.model.get_submodule(name)) == "autograd":
-                self.support.slow[name] = "registered so"
-        if x.is_meta or not (self.check or self.tolerant):
+        first, self.pair = not self.examined, None
+        new = x.shape[1:] not in self.examined
+        self.rows = self.examined.setdefault(x.shape[1:], {})
+        if first:
+            registered = [name for name, part in self.modules.items() if handler_for(part) == "autograd"]
+            self.support.slow.update(dict.fromkeys(registered, "registered so"))
+        if x.is_meta or not new or not (self.check or self.tolerant):
             return
         self.captured.tolerant = True
         proven: set[str] = set()
@@ -798,25 +823,28 @@ class _Recorder:
                 proven |= self._examine_one(x[i : i + 1], pool, i)
                 if all(name in proven or name in self.support.slow for name in self.modules):
                     break
+            if len(x) == 1 and self.pair is not None:
+                self.clear()
+                self.pair = torch.cat([self.pair, *_beside_another(self.model, x)])
         for name, rows in self.rows.items():
             if rows > 1 and name not in proven:
                 self.support.slow.setdefault(name, "the order of its first axis cannot be told: no gradient")
         self.captured.tolerant = False
         self.captured.faults.clear()
         self.clear()
-        self.detach()
-        self.attach()
-        self._conclude()
+        self.detach([name for name in self.hooks if name in self.support.slow or name not in self.modules])
+        if first:
+            self._conclude()
 
-    def _examine_one(self, sample: Tensor, pool: str | None, seen: int) -> set[str]:
+    def _examine_one(self, sample: Tensor, pool: str | None, index: int) -> set[str]:
         """Compare hooks and autograd on two copies of a sample; returns the layers that the comparison could judge."""
         self.clear()
         with self._tracked(self.wanted) as parameters, torch.enable_grad():
-            logits = _checked_logits(self.model(torch.cat([sample, sample])), 2, seen)
-            if seen == 0:
+            logits = _checked_logits(self.model(torch.cat([sample, sample])), 2, index)
+            if index == 0:
                 self.pair = logits.detach()
             v = torch.randn(
-                logits.shape[1], generator=torch.Generator().manual_seed(seen), dtype=torch.float64
+                logits.shape[1], generator=torch.Generator().manual_seed(index), dtype=torch.float64
             )
             v = torch.stack([v - v.mean(), torch.zeros_like(v)]).to(logits)
             names = list(self.captured)
@@ -826,14 +854,13 @@ class _Recorder:
                 gradients = torch.autograd.grad(logits, [*edges, *parameters], v, allow_unused=True)
         truth = dict(zip(self.wanted, gradients[len(names) :], strict=True))
         at_output = dict(zip(names, gradients, strict=False))
-        proven = set()
         with torch.no_grad():
-            for name in [name for name in self.modules if name not in self.support.slow]:
-                own: dict[str, Tensor | None] = {
-                    k: g for k, g in truth.items() if k.rpartition(".")[0] == name
-                }
-                if self._judge(name, own, at_output.get(name), pool):
-                    proven.add(name)
+            proven = {
+                name
+                for name, own in list(self.parameters.items())
+                if name not in self.support.slow
+                and self._judge(name, {key: truth[key] for key in own}, at_output.get(name), pool)
+            }
         if not logits.requires_grad and self.wanted:
             raise ValueError("model: its logits do not depend on its weights in a differentiable way")
         return proven
@@ -871,7 +898,7 @@ class _Recorder:
         self, name: str, layer: Captured, truth: dict[str, Tensor | None], found: dict[str, Tensor], g: Tensor
     ) -> bool:
         """Hold a layer's squares against autograd's gradients; it becomes slow where they differ."""
-        errors, largest = [0.0], [0.0]
+        errors, largest = [], []
         for full, gradient in truth.items():
             got = found.get(full.rpartition(".")[2])
             if got is None:
@@ -881,26 +908,27 @@ class _Recorder:
             if gradient is not None:
                 exact = square(_dense(gradient).to(got), self.pool, layer.filter_axis)
                 want = torch.cat([exact, torch.zeros_like(exact)]) if self.pool == "sample" else exact
-            if got.shape != want.shape or not (_all_finite(got) and _all_finite(want)):
-                return False  # NaN and infinity are refused later on, by the name of the sample or layer
-            errors.append(float((got - want).abs().max()))
-            largest.append(float(want.abs().max()))
+            errors.append((got - want).abs().max())
+            largest.append(want.abs().max())
+        error, size = (float(torch.stack(values).max()) for values in (errors, largest))
+        if not (math.isfinite(error) and math.isfinite(size)):
+            return False  # NaN and infinity are refused later on, by the name of the sample or layer
         rounding = (_ROUNDING * torch.finfo(g.dtype).eps) ** 2 * layer.size(g)
-        if max(errors) > _TOLERANCE.get(g.dtype, _COARSE) * max(largest) + rounding:
+        if error > _TOLERANCE.get(g.dtype, _COARSE) * size + rounding:
             self.support.slow[name] = (
                 "its squares are not those of autograd: its weights are used outside it too, or its first axis is not"
                 " the sample"
             )
-        return max(largest) > 2 * rounding
+        return size > 2 * rounding
 
     def _leave_out(self, layer: str, reason: str) -> None:
-        """Leave a layer out where that was asked for; else refuse."""
-        if not self.tolerant:
+        """Leave a layer out where that was asked for, before anything is summed; else refuse."""
+        if not self.tolerant or len(self.examined) > 1:
             raise ValueError(reason)
-        gone = [name for name in self.wanted if name.rpartition(".")[0] == layer]
+        gone = self.parameters.pop(layer)
         self.support.left_out.update(dict.fromkeys(gone, reason))
         self.wanted = [name for name in self.wanted if name not in gone]
-        del self.modules[layer], self.rows[layer]
+        del self.modules[layer]
 
     def _conclude(self) -> None:
         if not self.wanted:
@@ -917,20 +945,31 @@ class _Recorder:
 
     def compare(self, logits: Tensor) -> None:
         """Refuse a network whose logits for the first sample depend on the rest of its batch."""
-        if self.pair is None:
-            return
-        rows = torch.cat([self.pair, logits[:1].detach()])
-        centred = rows - rows.mean(1, keepdim=True)
-        rounding = 64 * torch.finfo(rows.dtype).eps * float(logits.detach().abs().max())
-        scale = _LOGITS.get(rows.dtype, _COARSE) * float(centred.abs().max()) + rounding
-        difference = float((centred - centred[2:]).abs().max())
-        self.pair = None
-        if difference > scale:
-            raise MixesSamplesError(
-                f"model: the logits of one sample change by {difference:.3g} with the other samples of its batch or with its"
-                " place there (batch statistics, attention across the batch, or dropout and other random numbers in eval"
-                " mode), so there is no gradient of one sample"
-            )
+        if self.pair is not None:
+            _refuse_mixing(self.pair, logits)
+
+
+def _beside_another(model: nn.Module, sample: Tensor) -> list[Tensor]:
+    """Return a lone sample's logits beside another, itself turned round; nothing where the network refuses that."""
+    with torch.no_grad(), suppress(Exception):
+        turned = sample.flip(list(range(1, sample.ndim)))
+        return [model(torch.cat([sample, turned]))[:1]]
+    return []
+
+
+def _refuse_mixing(pair: Tensor, logits: Tensor) -> None:
+    """Refuse a network whose logits for a sample differ from those ``pair`` that it has elsewhere."""
+    rows = torch.cat([pair, logits[:1].detach()])
+    centred = rows - rows.mean(1, keepdim=True)
+    rounding = 64 * torch.finfo(rows.dtype).eps * float(logits.detach().abs().max())
+    scale = _LOGITS.get(rows.dtype, _COARSE) * float(centred.abs().max()) + rounding
+    difference = float((centred - centred[-1:]).abs().max())
+    if difference > scale:
+        raise MixesSamplesError(
+            f"model: the logits of one sample change by {difference:.3g} with the other samples of its batch or with its"
+            " place there (batch statistics, attention across the batch, or dropout and other random numbers in eval"
+            " mode), so there is no gradient of one sample"
+        )
 
 
 def _gradients(

@@ -370,13 +370,74 @@ class Mixed(nn.Module):
     ],
 )
 def test_a_network_that_mixes_its_batch_is_refused(mix: Callable[[Tensor], Tensor]) -> None:
-    model, x = Mixed(mix), torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    for call in (fisher.diagonal, fisher.trace, fisher.gradient_norms, fisher.supported):
-        with pytest.raises(
-            ValueError, match=r"the logits of one sample change by .* no gradient of one sample"
-        ):
-            call(model, x)
+    model, x = Mixed(mix).double(), torch.randn(4, 6, generator=torch.Generator().manual_seed(0)).double()
+    calls = (fisher.diagonal, fisher.trace, fisher.gradient_norms, fisher.supported, fisher.scores)
+    for n in (4, 2, 1):  # a lone sample is held against itself beside another
+        for call in calls:
+            with pytest.raises(ValueError, match=r"the logits of one sample change by .* no gradient of one"):
+                call(model, x[:n])
     assert fisher.diagonal(model, x, check=False)
+
+
+class Choosy(nn.Module):
+    """A tokenizer's habit: what is no sample of it is refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not bool((x[:, 0] == 1).all()):
+            raise ValueError("each sample starts with 1")
+        return self.head(x)
+
+
+def test_a_lone_sample_needs_no_company_that_the_network_refuses() -> None:
+    x = torch.tensor([[1.0, 2, 3, 4, 5, 6]])
+    assert fisher.trace(Choosy(), x) > 0
+
+
+class Sizes(SequenceFirst):
+    """Windows of four tokens, as many as the sample has; long samples meet the layer once more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.inner(x.reshape(-1, 4, 6))).reshape(*x.shape[:2], 5).mean(1)
+        if x.shape[1] > 8:
+            h = h + F.linear(x.mean(1), self.inner.weight)
+        return self.head(h)
+
+
+def test_samples_of_another_shape_are_checked_anew() -> None:
+    torch.manual_seed(0)
+    net = Sizes().double()
+    batches = [torch.randn(3, t, 6, dtype=torch.float64) for t in (8, 4, 8, 12, 4)]
+    names = [n for n, _ in net.named_parameters()]
+    parts = [oracle(net, x, names) for x in batches]
+    want = {n: torch.stack([part[n] for part in parts]).mean(0) for n in names}
+    assert worst(fisher.diagonal(net, batches), want) < 1e-10
+    assert worst(fisher.diagonal(net, batches, layers="supported", pool="filter"), pooled(want)) < 1e-10
+    norms = fisher.gradient_norms(net, batches)
+    total = float(sum(t.sum() for t in want.values()))
+    assert float(norms.square().mean()) == pytest.approx(total, rel=1e-9)
+
+
+class Early(SequenceFirst):
+    """Long samples leave before the last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.tanh(self.inner(x)).mean(1)
+        return self.head(h if x.shape[1] > 4 else h + self.more(x).mean(1))
+
+
+def test_a_layer_that_rests_later_on_is_refused_and_not_forgotten() -> None:
+    batches = [torch.randn(3, t, 6) for t in (4, 8)]
+    for layers in (None, "supported"):
+        with pytest.raises(ValueError, match=r"'more' .* took no part"):
+            fisher.diagonal(Early(), batches, layers=layers)
 
 
 def test_weights_that_are_made_of_others_are_refused_by_name() -> None:
@@ -498,8 +559,9 @@ def test_one_logit_and_inference_mode_are_refused_in_words() -> None:
         inside = nn.Linear(5, 2)
     with pytest.raises(ValueError, match="inputs: they were made in"):
         fisher.trace(nn.Linear(5, 2), made)
-    with pytest.raises(ValueError, match="model: its weights were made in"):
-        fisher.trace(inside, x)
+    for call in (fisher.trace, fisher.full, fisher.scores):
+        with pytest.raises(ValueError, match="model: its weights were made in"):
+            call(inside, x)
 
 
 def test_the_check_leaves_no_trace() -> None:
