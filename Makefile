@@ -22,6 +22,8 @@ CHECKED := t2v tests scripts benchmarks book coursework
 export OMP_WAIT_POLICY := PASSIVE
 export GOMP_SPINCOUNT := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What is imported is compiled then, and kept; to compile all that is installed takes a minute more.
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHONWARNINGS ?= ignore::DeprecationWarning
 
 # Else every kernel warns that its messages, which never leave this machine, are not encrypted.
@@ -39,7 +41,7 @@ install: $(STAMP)
 
 $(STAMP): requirements.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet --no-compile -r requirements.txt
 	@mkdir -p $(VENV)/etc/ipython
 	@echo '$(QUIET_KERNELS)' > $(VENV)/etc/ipython/ipython_kernel_config.py
 	@touch $@
@@ -60,9 +62,15 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy
 
+# The longest first, or one worker is left with them while the others have nothing to do: the site's tests take minutes,
+# a chapter up to one, the other files of tests seconds.
+LONG_FIRST := tests/test_site.py tests/test_pdf.py tests/test_mutants.py book tests
+
 # --dist loadfile keeps a file's tests together (a notebook has one kernel); files are shared out over the workers.
-test: lint html
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests book --nbval-lax -n $(WORKERS) --dist loadfile --durations=15
+test: $(STAMP)
+	+$(MAKE) --no-print-directory -j $(WORKERS) lint html
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG_FIRST) --nbval-lax -n $(WORKERS) --dist loadfile \
+	  --no-loadscope-reorder --durations=15
 
 # Two claims at a time; what was run before and has not changed is kept. The ledger's page shows the results.
 mutants: $(STAMP)
