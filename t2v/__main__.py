@@ -1,6 +1,7 @@
-"""The command line: ``python -m t2v tasks | embed | distance | rank | atlas``.
+"""The command line: ``python -m t2v tasks | embed | distance | rank | choose | atlas``.
 
-Exit status: 0 done; 2 bad arguments (one line says what is accepted); 1 a failed run (what is done is kept).
+Exit status: 0 done; 2 bad arguments (one line says what is accepted); 1 a failed run, 130 one that was interrupted (what is
+done is kept).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 # Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,6 +24,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 from t2v._files import file_name, table, write_text
 
 if TYPE_CHECKING:
+    from t2v.choose import Candidate, Choice, TaskCandidate
     from t2v.embedding import TaskEmbedding
     from t2v.probes import Probe
     from t2v.tasks import Task
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, BadArgumentError) else 1
     except KeyboardInterrupt:
         print(f"t2v {args.command}: interrupted; what is done is kept", file=sys.stderr)
-        return 1
+        return 130
     except (RuntimeError, OSError) as error:
         print(f"t2v {args.command}: failed: {error}", file=sys.stderr)
         return 1
@@ -106,10 +108,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     rank.add_argument("--json", type=Path, metavar="FILE", help="also write the ranking")
     rank.add_argument(
+        "--noise",
+        type=int,
+        default=5,
+        metavar="N",
+        help="embed the target and the first N sources with a second seed, to say which are ties (default: 5; 0: none)",
+    )
+    rank.add_argument(
         "--out", type=Path, metavar="DIR", help="keep the embeddings here, and reuse those there"
     )
     _embedding_options(rank)
     rank.set_defaults(run=run_rank)
+
+    choose = commands.add_parser(
+        "choose", help="which trained network to start from, or task to train one on"
+    )
+    choose.add_argument("--target", required=True, metavar="TASK", help=TASK_HELP)
+    choose.add_argument(
+        "--from",
+        dest="sources",
+        required=True,
+        nargs="+",
+        metavar="SPEC",
+        help="expert files, folders of atlas runs and timm names; or else tasks, as --target",
+    )
+    choose.add_argument("--json", type=Path, metavar="FILE", help="also write the ranking and the advice")
+    _embedding_options(choose)
+    choose.set_defaults(run=run_choose, out=None)
 
     atlas = commands.add_parser("atlas", help="measure real transfer, and compare it with every prediction")
     _atlas_options(atlas)
@@ -121,7 +146,11 @@ def _atlas_options(parser: argparse.ArgumentParser) -> None:
     """Options that are not given keep the scale's values."""
     parser.add_argument("--scale", choices=("quick", "full"), default="quick", help="default: quick")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="the run's folder; what is there is kept"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="the run's folder; what is there is kept, and what is new (a task, draws) is added",
     )
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help=f"{TASK_HELP} (default: the scale's)")
     parser.add_argument(
@@ -139,6 +168,18 @@ def _atlas_options(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", type=int, help=what)
     parser.add_argument("--alpha", type=float, help="weight of the distance to t0")
+    parser.add_argument(
+        "--truth",
+        help="what a transfer is measured by: head (default), or finetune (all weights: many times slower)",
+    )
+    parser.add_argument(
+        "--finetune-epochs", type=int, help="passes of the fine-tuning on the shots (default: 12)"
+    )
+    parser.add_argument(
+        "--finetune-lr",
+        type=float,
+        help="its learning rate (default: chosen for each target by cross-validation)",
+    )
     parser.add_argument("--method", help="of the embedding: rademacher, sample, exact or variational")
     parser.add_argument("--arithmetic", help="of the embedding: float32, tf32 or bfloat16")
     parser.add_argument("--device", help="auto, cpu, cuda, …")
@@ -186,7 +227,7 @@ def run_tasks(args: argparse.Namespace) -> None:
 
 def run_embed(args: argparse.Namespace) -> None:
     """Embed the named tasks into a folder."""
-    for embedding in _embeddings(args, args.tasks, args.out):
+    for embedding in _embedded(_opened(args.tasks, args), args, args.out, args.seed):
         print(
             f"{embedding.task:24s} norm {embedding.norm:9.3g}   {embedding.metadata['n_classes']:3d} classes"
         )
@@ -227,7 +268,10 @@ def run_rank(args: argparse.Namespace) -> None:
         raise BadArgumentError(f"--alpha: {args.alpha} is not a finite number ≥ 0")
     if args.target in args.sources or len(set(args.sources)) < len(args.sources):
         raise BadArgumentError("--sources: each source once, and not the target itself")
-    target, *sources = _embeddings(args, [args.target, *args.sources], args.out)
+    if args.noise < 0 or args.noise == 1:
+        raise BadArgumentError(f"--noise: {args.noise} is neither 0 nor at least 2 sources")
+    opened = _opened([args.target, *args.sources], args)
+    target, *sources = _embedded(opened, args, args.out, args.seed)
     reference = _canonical(args) if args.reference == "canonical" else "trivial"
     ranking = transfer.rank(target, sources, reference, args.alpha)
     width = max(len(row.source) for row in ranking)
@@ -235,6 +279,7 @@ def run_rank(args: argparse.Namespace) -> None:
     print(f"{'':3s}  {'source':{width}s}  {'d_asym':>7s}  {'d_sym':>7s}  {'norm':>9s}")
     for k, row in enumerate(ranking, start=1):
         print(f"{k:3d}  {row.source:{width}s}  {row.d_asym:7.4f}  {row.d_sym:7.4f}  {row.norm:9.3g}")
+    found = _noise(args, opened, ranking, reference)
     if args.figure:
         _draw(args.figure, args, ranking)
     if args.json:
@@ -244,12 +289,43 @@ def run_rank(args: argparse.Namespace) -> None:
             "alpha": args.alpha,
             "reference": args.reference,
             "ranking": [vars(row) for row in ranking],
+            "noise": found,
         }
         write_text(args.json, json.dumps(result, indent=2) + "\n")
 
 
+def _noise(
+    args: argparse.Namespace,
+    opened: Sequence[Task],
+    ranking: Sequence[Ranked],
+    reference: TaskEmbedding | str,
+) -> dict[str, Any] | None:
+    """Embed the target and the first sources once more, and print which sources are ties; None if it is not asked for."""
+    from t2v import choose, transfer
+
+    again = [row.source for row in ranking[: args.noise]]
+    if len(again) < 2:
+        return None
+    target, *_ = tasks = [task for task in opened if task.name in again or task is opened[0]]
+    out = args.out / f"seed{args.seed + 1}" if args.out else None
+    own, *others = _embedded(tasks, args, out, args.seed + 1)
+    second = {row.source: row.d_asym for row in transfer.rank(own, others, reference, args.alpha)}
+    noise = choose.noise({row.source: row.d_asym for row in ranking}, second)
+    seconds = sum(e.metadata["seconds"] for e in (own, *others))
+    close = (
+        f"within noise of the first: {', '.join(noise.ties)}"
+        if noise.ties
+        else "none is within noise of the first"
+    )
+    print(
+        f"differences of d_asym are uncertain by ±{noise.margin:.4f} (95 %; a second seed of {target.name} and"
+        f" {len(again)} sources, {seconds:.0f} s); {close}"
+    )
+    return {**dataclasses.asdict(noise), "sources": again, "seconds": seconds}
+
+
 def run_atlas(args: argparse.Namespace) -> None:
-    """Make the full run, or go on with it, and print how well each method predicts the measured transfer."""
+    """Make the full run, or go on with it, and print how well each method predicts, and where each target starts."""
     from t2v import atlas, probes
 
     changes = {
@@ -257,6 +333,8 @@ def run_atlas(args: argparse.Namespace) -> None:
     }
     if args.tasks is not None:
         changes["tasks"] = tuple(args.tasks)
+    if args.out.exists() and not args.out.is_dir():
+        raise BadArgumentError(f"--out: {args.out} is a file; a folder is accepted")
     try:
         config = atlas.AtlasConfig.at(args.scale, **changes)
         atlas.check(config)
@@ -264,45 +342,139 @@ def run_atlas(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise BadArgumentError(str(error)) from error
     made = atlas.run(config, args.out, probe=probe, progress=True)
-    if os.environ.get("RANK", "0") != "0":
-        return
-    print(
-        f"{len(made.tasks)} tasks, probe {made.embeddings[0].probe}, {made.errors.shape[2]} draws of the shots"
-    )
-    print(f"{'method':20s}  {'Kendall τ':>9s}  {'95% interval':>15s}  {'regret':>6s}  needs")
-    for row in made.ranking():
-        low, high = row["kendall_low"], row["kendall_high"]
-        between = f"[{low:.2f}, {high:.2f}]"
-        print(
-            f"{row['method']:20s}  {row['kendall']:9.2f}  {between:>15s}  {row['regret']:6.3f}  {row['needs']}"
+    if os.environ.get("RANK", "0") == "0":
+        print(made.text(), end="")
+
+
+def run_choose(args: argparse.Namespace) -> None:
+    """Choose among networks that are there, or among tasks to train one on."""
+    from t2v import choose
+
+    _check_options(args)
+    probe = _probe(args)
+    probe.to(_device(args.device))
+    try:
+        kinds = {choose.kind(spec) == "task" for spec in args.sources}
+    except ValueError as error:
+        raise BadArgumentError(str(error)) from error
+    if len(kinds) > 1:
+        raise BadArgumentError(
+            "--from: either networks (experts, runs, timm names) or tasks are accepted, not both"
         )
-    if made.failed_experts():
-        print(f"experts no better at their own task than the probe: {', '.join(made.failed_experts())}")
-    print(", ".join(f"regret of {name}: {v:.3f}" for name, v in made.reference_regrets().items()))
-    print(", ".join(f"{name} {value:.0f} s" for name, value in made.seconds.items()))
+    made: Choice[Any] = (_choose_task if kinds == {True} else _choose_network)(args, probe)
+    print(made.advice)
+    if args.json:
+        write_text(args.json, json.dumps(dataclasses.asdict(made), indent=2) + "\n")
+
+
+def _choose_network(args: argparse.Namespace, probe: Probe) -> Choice[Candidate]:
+    from t2v import choose
+
+    target = _open(args.target, args)
+    try:
+        networks, left_out = choose.open_networks(args.sources, probe, target.name)
+        for line in left_out:
+            print(line, file=sys.stderr)
+        made = choose.choose(target, probe, networks, seed=args.seed)
+    except (ValueError, FileNotFoundError) as error:
+        raise BadArgumentError(str(error)) from error
+    print(f"target {target.name}, {len(target.train)} images, {target.n_classes} classes, probe {probe.name}")
+    print(
+        _rows(
+            ("source", "error", "95% interval", "LogME", "seconds", ""),
+            [_network_cells(c) for c in made.ranking],
+        )
+    )
+    return made
+
+
+def _choose_task(args: argparse.Namespace, probe: Probe) -> Choice[TaskCandidate]:
+    from t2v import choose
+
+    target, *sources = opened = [_open(name, args) for name in [args.target, *args.sources]]
+    _check_names([task.name for task in opened])
+    try:
+        made = choose.choose_task(target, probe, sources, seed=args.seed, device=args.device)
+    except ValueError as error:
+        raise BadArgumentError(str(error)) from error
+    print(f"target {target.name}, {len(target.train)} images, {target.n_classes} classes, probe {probe.name}")
+    print(
+        _rows(
+            ("source", "head", "95% interval", "d_asym", "seconds", ""),
+            [_task_cells(c) for c in made.ranking],
+        )
+    )
+    return made
+
+
+def _network_cells(c: Candidate) -> tuple[str, ...]:
+    close = "within noise" if c.within_noise else ""
+    return (
+        c.source,
+        f"{c.error:.3f}",
+        f"[{c.low:.3f}, {c.high:.3f}]",
+        f"{c.logme:.4f}",
+        f"{c.seconds:.1f}",
+        close,
+    )
+
+
+def _task_cells(c: TaskCandidate) -> tuple[str, ...]:
+    close = "within noise" if c.within_noise else ""
+    return (
+        c.source,
+        f"{c.head:.3f}",
+        f"[{c.low:.3f}, {c.high:.3f}]",
+        f"{c.d_asym:.4f}",
+        f"{c.seconds:.1f}",
+        close,
+    )
+
+
+def _rows(head: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> str:
+    """Return a table whose columns are straight: the first and the last to the left, the others to the right."""
+    rows = [head, *cells]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        rest = (f"{cell:>{width}s}" for cell, width in zip(row[1:-1], widths[1:-1], strict=True))
+        lines.append("  ".join([f"{row[0]:{widths[0]}s}", *rest, row[-1]]).rstrip())
+    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Steps that the commands share
 
 
-def _embeddings(args: argparse.Namespace, names: Sequence[str], out: Path | None) -> list[TaskEmbedding]:
-    """Embed the named tasks with a progress bar; with ``out``, reuse and keep files there."""
-    from tqdm import tqdm
-
-    from t2v.embedding import TaskEmbedding, embed
+def _opened(names: Sequence[str], args: argparse.Namespace) -> list[Task]:
+    """Open the named tasks, after a look at the options."""
+    from t2v._progress import follow
 
     _check_options(args)
-    loaded = [_open(name, args) for name in tqdm(names, desc="tasks", leave=False, disable=None)]
+    loaded = [_open(name, args) for name in follow(names, "tasks")]
     _check_names([task.name for task in loaded])
-    probe = _probe(args)
+    return loaded
+
+
+def _embedded(
+    opened: Sequence[Task], args: argparse.Namespace, out: Path | None, seed: int
+) -> list[TaskEmbedding]:
+    """Embed tasks, and show how far it is; with ``out``, reuse and keep files there."""
+    from t2v._progress import follow
+    from t2v.embedding import TaskEmbedding, embed
+
+    probe, by_name = _probe(args), {task.name: task for task in opened}
     embeddings: list[TaskEmbedding] = []
-    for task in tqdm(loaded, desc="embeddings", leave=False, disable=None):
-        file = out / f"{file_name(task.name)}.npz" if out else None
-        if file is not None and file.exists() and _same(found := TaskEmbedding.load(file), task, probe, args):
+    for name in follow(list(by_name), "embeddings"):
+        task, file = by_name[name], out / f"{file_name(name)}.npz" if out else None
+        if (
+            file is not None
+            and file.exists()
+            and _same(found := TaskEmbedding.load(file), task, probe, args, seed)
+        ):
             embeddings.append(found)
             continue
-        made = embed(task, probe, method=args.method, seed=args.seed, device=args.device)
+        made = embed(task, probe, method=args.method, seed=seed, device=args.device)
         about = {**made.metadata, "images": _fingerprint(task)}
         embeddings.append(dataclasses.replace(made, metadata=about))
         if file is not None:
@@ -310,12 +482,12 @@ def _embeddings(args: argparse.Namespace, names: Sequence[str], out: Path | None
     return embeddings
 
 
-def _same(found: TaskEmbedding, task: Task, probe: Probe, args: argparse.Namespace) -> bool:
+def _same(found: TaskEmbedding, task: Task, probe: Probe, args: argparse.Namespace, seed: int) -> bool:
     """Whether a file holds the embedding that was asked for."""
     about = found.metadata
     wanted = {
         "method": args.method,
-        "seed": args.seed,
+        "seed": seed,
         "image_size": args.size,
         "n_classes": len(task.classes),
         "images": _fingerprint(task),
@@ -394,6 +566,12 @@ def _probe(args: argparse.Namespace) -> Probe:
         return probes.load(args.probe)
     except ValueError as error:
         raise BadArgumentError(str(error)) from error
+
+
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
 def _canonical(args: argparse.Namespace) -> TaskEmbedding:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -56,7 +56,8 @@ class Candidate:
     seconds : float
         What it took to judge it.
     within_noise : bool
-        Whether it is not told apart from the first one, by an exact sign test on the images on which they differ.
+        Whether it comes after the first one and is not told apart from it, by an exact sign test on the images on which
+        they differ.
     """
 
     source: str
@@ -86,7 +87,7 @@ class TaskCandidate:
     seconds : float
         What it took to judge it.
     within_noise : bool
-        Whether its ``head`` is not told apart from the first one's.
+        Whether it comes after the first one and its ``head`` is not told apart from that one's.
     """
 
     source: str
@@ -98,8 +99,11 @@ class TaskCandidate:
     within_noise: bool
 
 
+C = TypeVar("C", Candidate, TaskCandidate)
+
+
 @dataclass(frozen=True)
-class Choice:
+class Choice(Generic[C]):
     """An answer.
 
     Attributes
@@ -116,7 +120,7 @@ class Choice:
     """
 
     target: str
-    ranking: tuple[Candidate, ...] | tuple[TaskCandidate, ...]
+    ranking: tuple[C, ...]
     stay: bool | None
     advice: str
 
@@ -145,7 +149,7 @@ class Noise:
 
 def choose(
     target: Task, probe: Probe, networks: Mapping[str, Probe], *, folds: int = 5, seed: int = 0
-) -> Choice:
+) -> Choice[Candidate]:
     """Choose the network to start from, by a cross-validated head on the target's training images.
 
     Parameters
@@ -175,9 +179,14 @@ def choose(
     judged = {
         name: _judge(target, network, folds, seed) for name, network in {PROBE: probe, **networks}.items()
     }
-    order = sorted(judged, key=lambda name: (judged[name][0].mean(), -judged[name][1], name))
+    order = sorted(judged, key=lambda n: (judged[n][0].mean(), -judged[n][1], n != PROBE, n))
     first = judged[order[0]][0]
-    ranking = tuple(_candidate(name, *judged[name], first) for name in order)
+    ranking = tuple(
+        Candidate(
+            n, float(wrong.mean()), *_interval(wrong), logme, took, n != order[0] and tied(wrong, first)
+        )
+        for n, (wrong, logme, took) in ((n, judged[n]) for n in order)
+    )
     return Choice(target.name, ranking, order[0] == PROBE, _advice(ranking))
 
 
@@ -187,10 +196,6 @@ def _judge(target: Task, network: Probe, folds: int, seed: int) -> tuple[Bools, 
     features = network.features(target.train.images)
     wrong = left_out_errors(features, labels, folds=folds, seed=seed)
     return wrong, baselines.logme(features, labels), time.perf_counter() - start
-
-
-def _candidate(name: str, wrong: Bools, logme: float, seconds: float, first: Bools) -> Candidate:
-    return Candidate(name, float(wrong.mean()), *_interval(wrong), logme, seconds, tied(wrong, first))
 
 
 def _interval(hits: Bools) -> tuple[float, float]:
@@ -244,7 +249,7 @@ def choose_task(
     alpha: float = 0.15,
     seed: int = 0,
     device: str = "auto",
-) -> Choice:
+) -> Choice[TaskCandidate]:
     """Rank tasks to train an expert on, by what their heads on the frozen probe make of the target, and by Task2Vec.
 
     Parameters
@@ -276,8 +281,10 @@ def choose_task(
     order = sorted(judged, key=lambda name: (-judged[name][0].mean(), judged[name][1], name))
     first = judged[order[0]][0]
     ranking = tuple(
-        TaskCandidate(n, float(r.mean()), *_interval(r), d, s, tied(r, first))
-        for n, (r, d, s) in ((n, judged[n]) for n in order)
+        TaskCandidate(
+            n, float(right.mean()), *_interval(right), d, took, n != order[0] and tied(right, first)
+        )
+        for n, (right, d, took) in ((n, judged[n]) for n in order)
     )
     nearest = min(names, key=lambda name: judged[name][1])
     agree = "too" if nearest == order[0] else f"would take {nearest}"
@@ -392,6 +399,8 @@ def open_networks(specs: Sequence[str], probe: Probe, target: str) -> tuple[dict
     RuntimeError
         If the weights of a network are neither on this machine nor to be had.
     """
+    if len(set(specs)) < len(specs):
+        raise ValueError("from: the same network is given twice; each once is accepted")
     networks: dict[str, Probe] = {}
     left_out: list[str] = []
     bases = {probe.name: probe}
