@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def report(atlas: Atlas) -> list[str]:
         *_remarks(atlas),
         "",
         "Where to start from, by what was measured, and what each method would have picked:",
-        *(row["words"] for row in atlas.answers()),
+        *(textwrap.fill(row["words"], 110, subsequent_indent="  ") for row in atlas.answers()),
         "",
         "time: " + ", ".join(f"{name} {words(value)}" for name, value in atlas.seconds.items()),
     ]
