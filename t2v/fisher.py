@@ -205,6 +205,8 @@ class Support:
     ----------
     taken : tuple of str
         Names of the parameters that :func:`diagonal` can compute.
+    folded : dict of str to int
+        Layer → rows of its first axis (windows, frames, tokens) that belong to one sample, where these are several.
     slow : dict of str to str
         Layer → why it is computed by autograd, sample by sample.
     left_out : dict of str to str
@@ -212,11 +214,12 @@ class Support:
     """
 
     taken: tuple[str, ...] = ()
+    folded: dict[str, int] = field(default_factory=dict)
     slow: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-def supported(model: nn.Module, inputs: Tensor) -> Support:
+def supported(model: nn.Module, inputs: Tensor, *, layers: Sequence[str] | None = None) -> Support:
     """Say which parameters of a network :func:`diagonal` can compute, how, and why not the others.
 
     Parameters
@@ -225,6 +228,8 @@ def supported(model: nn.Module, inputs: Tensor) -> Support:
         As for :func:`diagonal`.
     inputs : Tensor
         ``(n, …)``: a few samples; the first is sent through twice.
+    layers : sequence of str, optional
+        Names of modules or parameters that are asked about. Default: all.
 
     Returns
     -------
@@ -240,7 +245,7 @@ def supported(model: nn.Module, inputs: Tensor) -> Support:
     >>> fisher.supported(nn.Sequential(nn.Linear(4, 3), nn.PReLU(), nn.Linear(3, 2)), torch.randn(5, 4)).left_out
     {'1.weight': "parameter '1.weight' belongs to a PReLU, which is not supported …"}
     """
-    with _Recorder(model, "supported", check=True, warn=False) as recorder:
+    with _Recorder(model, layers, check=True, tolerant=True, warn=False) as recorder:
         for x, _ in _batches(model, inputs, None, "exact", max(1, len(inputs))):
             recorder.examine(x, None)
             with torch.no_grad():
@@ -662,13 +667,20 @@ _SHOWN = 8
 class _Recorder:
     """Run a frozen model so that every layer's input is kept, and the gradient at its output can be asked for."""
 
-    def __init__(self, model: nn.Module, layers: Layers | None, check: bool, warn: bool = True) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Layers | None,
+        check: bool,
+        tolerant: bool | None = None,
+        warn: bool = True,
+    ) -> None:
         _refuse_inference_weights(model)
         self.model = model
-        self.tolerant = isinstance(layers, str) and layers == "supported"
+        self.tolerant = layers == "supported" if tolerant is None else tolerant
         self.check, self.warn = check, warn
         self.support = Support()
-        self.wanted = _wanted(model, layers, self.support.left_out)
+        self.wanted = _wanted(model, layers, self.support.left_out if self.tolerant else None)
         self.parameters: dict[str, list[str]] = {}
         for name in self.wanted:
             self.parameters.setdefault(name.rpartition(".")[0], []).append(name)
@@ -934,6 +946,8 @@ class _Recorder:
         if not self.wanted:
             raise ValueError("layers: no parameter of the model is supported")
         self.support.taken = tuple(self.wanted)
+        slow = self.support.slow
+        self.support.folded = {name: n for name, n in self.rows.items() if n > 1 and name not in slow}
         if self.support.left_out and self.warn:
             left = self.support.left_out
             lines = [f"{name}: {reason}" for name, reason in left.items()][:_SHOWN]
@@ -1003,10 +1017,10 @@ def _undisturbed(device: torch.device) -> Iterator[None]:
 def _wanted(model: nn.Module, layers: Layers | None, left_out: dict[str, str] | None = None) -> list[str]:
     """Return the names of the parameters to include.
 
-    What no handler supports is refused by name; with ``"supported"`` it goes into ``left_out`` with the reason.
+    What no handler supports is refused by name; or goes into ``left_out``, where that is given, with the reason.
     """
     names = _named(model, layers)
-    tolerant, refused = layers == "supported", {} if left_out is None else left_out
+    refused: dict[str, str] = {} if left_out is None else left_out
     sharers = _sharers(model)
     for name in names:
         reason = _unsupported(model, name)
@@ -1015,7 +1029,7 @@ def _wanted(model: nn.Module, layers: Layers | None, left_out: dict[str, str] | 
                 reason = reason or (
                     f"parameters {name!r} and {other!r} are one shared tensor; shared weights are not supported"
                 )
-        if reason and not tolerant:
+        if reason and left_out is None:
             raise ValueError(reason)
         if reason:
             refused[name] = reason

@@ -243,6 +243,7 @@ class _Noisy:
 
     def __init__(self, model: nn.Module, names: Sequence[str], prior_var: float | str) -> None:
         self.model = model
+        self.plain: bool | None = None  # not known yet
         self.parameters = {name: model.get_parameter(name) for name in names}
         self.means = {name: p.detach().clone() for name, p in self.parameters.items()}
         self.prior: dict[str, Tensor] = {}
@@ -283,6 +284,9 @@ class _Noisy:
             self.move(noise)
         seed = int(torch.randint(2**31, (1,), generator=generator))
         names = list(self.means)
+        if self.plain is None:
+            found = fisher.supported(self.model, x, layers=names)
+            self.plain = not (found.folded or found.slow)
         return fisher.diagonal(
             *(self.model, x),
             expectation="rademacher",
@@ -291,7 +295,7 @@ class _Noisy:
             draws=draws,
             seed=seed,
             batch_size=len(x),
-            check=noise is None,  # the layers are the same with noise on their weights: once is enough
+            check=not self.plain,  # where no layer needs it, once is enough: noise on the weights moves no layer
         )
 
     def _slope(self, x: Tensor, y: Tensor, precision: Named, noise: Mapping[str, Tensor]) -> Named:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
-from t2v import fisher
+from t2v import fisher, precision
 
 
 def oracle(model: nn.Module, x: Tensor, names: list[str]) -> dict[str, Tensor]:
@@ -126,7 +126,8 @@ def test_rows_of_a_sample_are_folded_back(name: str) -> None:
     assert float(norms.square().mean()) == pytest.approx(
         float(sum(t.sum() for t in truth.values())), rel=1e-9
     )
-    assert fisher.supported(net, x).slow == {}
+    support = fisher.supported(net, x)
+    assert (list(support.folded), support.slow) == (["layer"], {})
     with pytest.raises(ValueError, match=r"layer 'layer' .*: the first axis of its input has length"):
         fisher.diagonal(net, x, check=False)
 
@@ -168,6 +169,19 @@ class Query(SequenceFirst):
     def forward(self, x: Tensor) -> Tensor:
         keys = self.inner(self.query.weight)
         return self.head(torch.tanh(torch.einsum("ntc,tk->nk", x, keys)))
+
+
+class SampleFirst(SequenceFirst):
+    """The same function, as a network usually computes it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.tanh(self.inner(x)).mean(1))
+
+
+class Windowed(SequenceFirst):
+    def forward(self, x: Tensor) -> Tensor:
+        rows = torch.tanh(self.inner(x.reshape(-1, 2, 6)))
+        return self.head(rows.reshape(len(x), 4, -1).mean(1))
 
 
 class UsedTwice(SequenceFirst):
@@ -431,6 +445,18 @@ class Early(SequenceFirst):
     def forward(self, x: Tensor) -> Tensor:
         h = torch.tanh(self.inner(x)).mean(1)
         return self.head(h if x.shape[1] > 4 else h + self.more(x).mean(1))
+
+
+@pytest.mark.parametrize("kind", [SequenceFirst, Windowed])
+def test_every_batch_of_the_variational_estimator_is_checked_where_it_must(kind: type[nn.Module]) -> None:
+    """The noise moves the weights after the first batch, and the layers stay what they were."""
+    torch.manual_seed(0)
+    usual = SampleFirst().double()
+    other = kind().double()
+    other.load_state_dict(usual.state_dict())
+    x = torch.randn(8, 4, 6, dtype=torch.float64)
+    found, want = (precision.posterior(net, x, batch_size=4).information for net in (other, usual))
+    assert worst(found, want) < 1e-9
 
 
 def test_a_layer_that_rests_later_on_is_refused_and_not_forgotten() -> None:
