@@ -51,3 +51,13 @@ def test_batch_square_and_rank_by_enumeration():
         square += np.prod(p[list(labels)]) * np.mean(scores[list(labels)]) ** 2
     assert square == pytest.approx((p @ scores**2) / 4)
     assert np.linalg.matrix_rank(np.diag(p) - np.outer(p, p)) == 1
+
+
+@pytest.mark.parametrize(("inputs", "hidden", "classes", "dead"), [(5, 4, 3, 1), (3, 6, 4, 2), (4, 3, 2, 0)])
+def test_zero_directions_are_the_zero_eigenvalues(inputs, hidden, classes, dead):
+    model = training.mlp([inputs, hidden, classes], seed=1).double()
+    model[1].bias.data[:dead] = -100
+    x = torch.randn(400, inputs, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model[1].bias.data[dead:] = 0.1
+    values = torch.linalg.eigvalsh(fisher.full(model, x))
+    assert int((values < 1e-12 * values[-1]).sum()) == ch07.zero_directions(inputs, hidden, classes, dead)

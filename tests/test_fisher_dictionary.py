@@ -129,6 +129,47 @@ def test_the_hessian_is_the_gauss_newton_matrix_plus_the_residuals_curvature():
     same(loss_hessian, fisher.full(model, x) + rest)
 
 
+def test_squared_error_has_a_factor_of_its_own():
+    """The Hessian of a linear model: JᵀJ for unit noise; with mse_loss, 2/C of it."""
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(4, CLASSES).double(), data()[0], torch.randn(N, CLASSES, dtype=torch.float64)
+    of_gaussian = hessian(model, lambda v: 0.5 * ((logits_at(model, v, x) - y) ** 2).sum() / N)
+    inputs = torch.cat([x, torch.ones(N, 1, dtype=torch.float64)], dim=1)
+    by_hand = torch.kron(torch.eye(CLASSES, dtype=torch.float64), inputs.T @ inputs / N)
+    same(torch.linalg.eigvalsh(of_gaussian), torch.linalg.eigvalsh(by_hand))  # the bias has another place
+    of_torch = hessian(model, lambda v: nn.functional.mse_loss(logits_at(model, v, x), y))
+    same(of_torch, 2 / CLASSES * of_gaussian)
+
+
+def test_a_kronecker_product_is_exact_for_one_sample():
+    torch.manual_seed(0)
+    model, x = nn.Linear(4, CLASSES, bias=False).double(), data()[0]
+
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        p = probabilities(model, x).detach()
+        of_outputs = (torch.diag_embed(p) - p[:, :, None] * p[:, None]).mean(0)
+        return torch.kron(of_outputs, x.T @ x / len(x)), fisher.full(model, x)
+
+    same(*both(x[:1]))
+    product, matrix = both(x)
+    assert (product - matrix).norm() > 0.02 * matrix.norm()
+
+
+@pytest.mark.parametrize(("activation", "own"), [(nn.ReLU, 3), (nn.Tanh, 0)])
+def test_the_null_space_is_the_symmetries_of_the_function(activation, own):
+    """Softmax shift: one for the biases, one a live unit; ReLU rescaling: one a live unit; a dead unit: all of its weights."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), activation(), nn.Linear(4, CLASSES)).double()
+    x, live = torch.randn(300, 4, dtype=torch.float64), 4
+    if activation is nn.ReLU:
+        model[0].bias.data[0], live = -100.0, 3
+    matrix = fisher.full(model, x)
+    nullity = len(matrix) - int(torch.linalg.matrix_rank(matrix, hermitian=True, rtol=1e-11))
+    assert nullity == (4 - live) * (4 + 1 + CLASSES) + (live + 1) + own
+    with pytest.raises(ValueError, match="rank"):
+        fisher.logdet(model, x)
+
+
 # ---------------------------------------------------------------- empirical, sampled
 
 

@@ -59,6 +59,11 @@ def smallest_trace(first: float, second: float) -> float:
     return float(2 * np.sqrt(first * second))
 
 
+def zero_directions(inputs: int, hidden: int, classes: int, dead: int) -> int:
+    """Nullity of F of a ReLU network of one hidden layer: its dead units' weights, and the symmetries of the rest."""
+    return dead * (inputs + 1 + classes) + 2 * (hidden - dead) + 1
+
+
 def _spd(rng: np.random.Generator, k: int) -> Floats:
     a = rng.normal(size=(k, k))
     return np.asarray(a @ a.T / k + 0.2 * np.eye(k))
@@ -210,6 +215,37 @@ EXERCISES = {
             ],
             "Take the root of the product of the traces.": lambda a, b: 2 * a * b,
             "At the minimum c⁴ = a/b, not b/a.": lambda a, b: float(a * np.sqrt(a / b) + b * np.sqrt(b / a)),
+        },
+    ),
+    "7.9": Exercise(
+        zero_directions,
+        lambda rng: (
+            int(rng.integers(3, 20)),
+            int(rng.integers(6, 12)),
+            int(rng.integers(3, 10)),
+            int(rng.integers(1, 5)),
+        ),
+        mistakes={
+            "The softmax's own shift is missing: one number added to all of the output's biases.": (
+                lambda i, h, c, d: zero_directions(i, h, c, d) - 1
+            ),
+            "A dead unit's bias is missing.": lambda i, h, c, d: zero_directions(i, h, c, d) - d,
+            "A dead unit's outgoing weights are missing.": lambda i, h, c, d: (
+                zero_directions(i, h, c, d) - d * c
+            ),
+            "The softmax's shift is missing for the weights from each live unit.": [
+                lambda i, h, c, d: zero_directions(i, h, c, d) - (h - d),
+                lambda i, h, c, d: zero_directions(i, h, c, d) - (h - d) - 1,
+            ],
+            "Those are the dead units' alone; the live ones can be rescaled, and the logits shifted.": (
+                lambda i, h, c, d: d * (i + 1 + c)
+            ),
+            "A dead unit's weights are counted already: rescaling and shift add a direction for each live unit.": (
+                lambda i, h, c, d: zero_directions(i, h, c, d) + 2 * d
+            ),
+            "That is the rank: how many directions have information.": lambda i, h, c, d: (
+                (i + 1) * h + (h + 1) * c - zero_directions(i, h, c, d)
+            ),
         },
     ),
 }
