@@ -14,6 +14,7 @@ from torch import nn
 
 from t2v import distance, probes, tasks, transfer
 from t2v.embedding import TaskEmbedding, fit_head, trivial
+from t2v.embedding import split as embedding_split
 
 
 def fake(name: str, values: np.ndarray, probe: str = "p") -> TaskEmbedding:
@@ -249,3 +250,141 @@ def test_an_expert_file_of_another_kind_is_refused(tmp_path: Path) -> None:
             transfer.load_expert(file, small())
     with pytest.raises(FileNotFoundError):
         transfer.load_expert(tmp_path / "nowhere.pt", small())
+
+
+# ---------------------------------------------------------------- recipes
+
+
+def quick(n: int = 24, seed: int = 0) -> tasks.Task:
+    """Return a task of two colours that a small network learns at once."""
+    rng = np.random.default_rng(seed)
+
+    def some(n: int) -> tasks.ArrayDataset:
+        labels = np.arange(n) % 2
+        images = rng.integers(0, 120, size=(n, 16, 16, 3)) + 120 * labels[:, None, None, None]
+        return tasks.ArrayDataset(images.astype(np.uint8), labels)
+
+    return tasks.Task("colours", some(n), some(10), ("dark", "light"))
+
+
+def test_folds_deal_out_every_class() -> None:
+    labels = np.repeat([0, 1, 2], [7, 4, 2])
+    for n in (2, 3):
+        parts = transfer.folds(labels, n, seed=1)
+        assert sorted(np.concatenate(parts)) == list(range(13))
+        assert np.ptp([len(p) for p in parts]) <= 1
+        for part in parts:  # what is left has every class
+            assert set(np.delete(labels, part)) == {0, 1, 2}
+    for bad, message in ((np.array([0, 0, 1]), "class 1 has one"), (labels, "at least two")):
+        with pytest.raises(ValueError, match=message):
+            transfer.folds(bad, 2 if len(bad) == 3 else 1)
+
+
+def test_the_recipe_with_the_smallest_pooled_error_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe, task, seen = small(), quick(), []
+    other = replace(probe, name="other")
+    table = {("small", 0.1): 0.2, ("other", 0.1): 0.6, ("small", 0.2): 0.5, ("other", 0.2): 0.1}
+
+    def error(
+        self: transfer.Recipe, start: probes.Probe, t: tasks.Task, rows: np.ndarray, *_: object
+    ) -> float:
+        seen.append(tuple(rows))
+        return table[start.name, self.lr]
+
+    monkeypatch.setattr(transfer.Recipe, "error", error)
+    grid = [transfer.Recipe(0.1, 1), transfer.Recipe(0.2, 1)]
+    recipe, errors = transfer.choose_recipe([[probe, other]] * 2, task, grid)
+    assert recipe.lr == 0.2  # the probe alone would choose 0.1
+    assert np.allclose(errors, [[0.4, 0.4], [0.3, 0.3]])
+    assert transfer.choose_recipe([[probe]] * 2, task, grid)[0].lr == 0.1
+    assert transfer.choose_recipe([[probe]] * 2, task, [grid[0], replace(grid[0], epochs=9)])[0].epochs == 1
+    assert len(set(seen)) == 2  # every network and recipe is judged on the same two halves
+
+
+def test_a_recipe_is_judged_on_images_that_it_was_not_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, seen = quick(), []
+    kept = transfer.finetune
+
+    def spy(start: probes.Probe, part: tasks.Task, **how: object) -> probes.Probe:
+        seen.append(part)
+        return kept(start, part, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(transfer, "finetune", spy)
+    rows = np.array([1, 2, 5])
+    error = transfer.Recipe(1e-3, 2).error(small(), task, rows)
+    (part,) = seen
+    assert np.array_equal(part.train.images, np.delete(task.train.images, rows, axis=0))
+    assert np.array_equal(part.train.labels, np.delete(task.train.labels, rows))
+    made = kept(small(), part, lr=1e-3, epochs=2, batch_size=16)
+    right = sum(made.classify(task.train.images[[r]]).argmax() == task.train.labels[r] for r in rows)
+    assert error == pytest.approx(1 - right / 3)
+
+
+def test_no_test_image_is_looked_at() -> None:
+    task, found = quick(), []
+    blind = replace(task, test=tasks.ArrayDataset(task.test.images[:0], task.test.labels[:0]))
+    grid = [transfer.Recipe(1e-3, 1), transfer.Recipe(1e-2, 1)]
+    for t in (task, blind):
+        recipe, errors = transfer.choose_recipe([[small()]] * 2, t, grid)
+        made = transfer.train_expert(small(), t, grid)
+        found.append((recipe, errors.tolist(), made.errors, made.frozen_error, made.chosen))
+    assert found[0] == found[1]
+
+
+def test_an_expert_is_accepted_by_images_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, grid = quick(40), [transfer.Recipe(1e-3, 1), transfer.Recipe(1e-2, 1)]
+    made = transfer.train_expert(small(), task, grid, share=0.75, seed=3)
+    first, held = embedding_split(task.train.labels, 0.75, 3)
+    for expert, error in zip(made.experts, made.errors, strict=True):
+        assert expert is not None
+        guessed = expert.classify(task.train.images[held]).argmax(1)
+        assert error == pytest.approx((guessed != task.train.labels[held]).mean())
+    features = small().features(task.train.images)
+    head = fit_head(features[first], task.train.labels[first], 2)
+    guessed = head(torch.from_numpy(features[held])).argmax(1).numpy()
+    assert made.frozen_error == pytest.approx((guessed != task.train.labels[held]).mean())
+    assert replace(made, errors=(0.2, 0.1), frozen_error=0.1, chosen=1).accepted
+    assert not replace(made, errors=(0.2, 0.3), frozen_error=0.1, chosen=0).accepted
+
+    def fails(*_: object, **__: object) -> probes.Probe:
+        raise transfer.TrainingError("NaN")
+
+    monkeypatch.setattr(transfer, "finetune", fails)
+    with pytest.raises(transfer.TrainingError, match="by every recipe"):
+        transfer.train_expert(small(), task, grid)
+    assert grid[0].error(small(), task, np.arange(4)) == 1.0
+
+
+def test_a_network_may_keep_its_own_statistics() -> None:
+    task, probe = quick(), small()
+    frozen = transfer.finetune(probe, task, epochs=1)
+    own = transfer.finetune(probe, task, epochs=1, batch_size=8, statistics="own")
+    norms = [[m for m in p.model.modules() if isinstance(m, nn.BatchNorm2d)] for p in (probe, frozen, own)]
+    assert norms[0]
+    for before, kept, made in zip(*norms, strict=True):
+        assert torch.equal(before.running_mean, kept.running_mean)
+        assert not torch.equal(before.running_mean, made.running_mean)
+        assert not made.training
+    # of the first layer: the mean over the batches of the mean of what the layer before it gives
+    got: list[torch.Tensor] = []
+    hook = norms[2][0].register_forward_hook(lambda _m, args, _o: got.append(args[0].mean((0, 2, 3))))
+    with torch.no_grad():
+        for start in range(0, len(task.train), 8):
+            own.model(own.preprocess(task.train.images[start : start + 8]))
+    hook.remove()
+    assert torch.allclose(norms[2][0].running_mean, torch.stack(got).mean(0), atol=1e-6)
+    with pytest.raises(ValueError, match="accepted: frozen, own"):
+        transfer.finetune(probe, task, statistics="batch")  # type: ignore[arg-type]
+
+
+def test_bad_grids_are_refused() -> None:
+    task, grid = quick(), [transfer.Recipe(1e-3, 1)]
+    for call in (
+        lambda: transfer.choose_recipe([[small()]] * 2, task, []),
+        lambda: transfer.choose_recipe([[small()], []], task, grid),
+        lambda: transfer.train_expert(small(), task, []),
+    ):
+        with pytest.raises(ValueError, match="at least one recipe"):
+            call()
+    with pytest.raises(ValueError, match="at least two"):
+        transfer.choose_recipe([[small()]], task, grid)

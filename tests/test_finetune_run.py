@@ -1,0 +1,105 @@
+"""The fine-tuning run: its choice of tasks, that a stopped run goes on, and that the committed tables are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from helpers import load_script, read_csv
+from torch import nn
+
+from t2v import baselines, probes, tasks
+
+NAMES = ("mnist", "digits", "textures")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    return load_script("finetune_run")
+
+
+@pytest.fixture
+def probe() -> probes.Probe:
+    torch.manual_seed(0)
+    stem = [nn.Conv2d(3, 8, 4, stride=4), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    return probes.from_module(nn.Sequential(*stem, nn.Linear(8, 4)), head="5", name="small", input_size=16)
+
+
+def start(script: ModuleType, probe: probes.Probe, folder: Path, names: tuple[str, ...], *more: str) -> Path:
+    part = script.Part("drawn", names, size=16, train=40, test=30, most=20, shots=4, steps=4)
+    script.main([str(folder / "runs"), "--out", str(folder / "out"), *more], {"drawn": part}, probe)
+    return folder / "out"
+
+
+def test_a_small_run(
+    script: ModuleType, probe: probes.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "random_start", lambda run: probe)
+    out = start(script, probe, tmp_path, NAMES, "--parts", "drawn:0", "drawn:1")
+    rows = read_csv(out / "drawn.csv")
+    wanted = [(s, t, c) for s in "01" for t in NAMES for c in ("probe", *NAMES, "scratch") if c != t]
+    assert [(r["seed"], r["target"], r["candidate"]) for r in rows] == wanted
+    assert tuple(rows[0]) == script.COLUMNS
+    for row in rows:
+        assert 0 <= float(row["finetuned_error"]) <= 1
+        assert (row["head_error"] == "") == (row["candidate"] == "scratch")
+        assert (row["d_sym"] == "") == (row["candidate"] in ("probe", "scratch"))
+    assert len(read_csv(out / "tasks.csv")) == 6
+    assert len(read_csv(out / "recipes.csv")) == 3 * 2 * 3  # of the first seed alone
+    assert {(r["seed"], r["target"] == r["source"]) for r in read_csv(out / "rates.csv")} == {("0", False)}
+
+
+def test_a_stopped_run_goes_on(
+    script: ModuleType, probe: probes.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "random_start", lambda run: probe)
+    some = (NAMES, "--parts", "drawn:0")
+    whole = start(script, probe, tmp_path / "whole", *some)
+    kept, done = script.keep, []
+
+    def note(path: Path, found: object) -> None:
+        kept(path, found)
+        done.append(path)
+        if killed and sum(p.parent.name == "pairs" for p in done) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "keep", note)
+    killed = True
+    with pytest.raises(KeyboardInterrupt):
+        start(script, probe, tmp_path / "stopped", *some)
+    killed, before = False, len(done)
+    stopped = start(script, probe, tmp_path / "stopped", *some)
+    assert before < len(done) == len(set(done))  # it went on, and made nothing twice
+    for column in ("target", "candidate", "finetuned_error", "head_error", "logme", "d_sym"):
+        values = [[row[column] for row in read_csv(out / "drawn.csv")] for out in (whole, stopped)]
+        assert values[0] == values[1], column
+    again = start(script, probe, tmp_path / "stopped", *some, "--tables")
+    assert (again / "drawn.csv").read_text() == (stopped / "drawn.csv").read_text()
+
+
+def test_the_choice_of_tasks_is_balanced(script: ModuleType) -> None:
+    assert len(set(script.DRAWN.names)) == len(set(script.PHOTOGRAPHS.names)) == 16
+    families = [tasks.family(name) for name in script.DRAWN.names]
+    assert [sum(f in of_kind for f in families) for of_kind in script.KINDS.values()] == [2] * 8
+    of_set = {row.task: row.dataset for row in script.specification()}
+    chosen = [of_set[name] for name in script.PHOTOGRAPHS.names]
+    assert set(chosen) == set(of_set.values())
+    assert all(chosen.count(name) == min(2, list(of_set.values()).count(name)) for name in chosen)
+
+
+def test_the_shots_are_as_many_of_each_class(script: ModuleType) -> None:
+    for name, classes, want in (("digits", 10, 10), ("faces", 2, 10), ("currency", 20, 5)):
+        few = script.DRAWN.few(tasks.load(name, size=16, train=260, test=10), seed=0)
+        assert np.bincount(few.train.labels).tolist() == [want] * classes
+
+
+def test_the_published_fixed_point_differs_only_where_features_outnumber_samples(script: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 3
+    for d in (10, 200):
+        x = rng.normal(size=(60, d)) + 2 * np.eye(3, d)[y]
+        same = abs(script.logme_published(x, y) - baselines.logme(x, y)) < 0.01
+        assert same == (d < 60)
