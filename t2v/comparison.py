@@ -7,13 +7,14 @@ means that the prediction orders the sources as the measurement does, and regret
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.special import comb
+from scipy.stats import kendalltau, spearmanr, weightedtau
 
 Array = NDArray[np.float64]
 Kind = Literal["distance", "score"]
@@ -172,6 +173,158 @@ def bootstrap(
         low, high = np.percentile(row[np.isfinite(row)], [tail, 100 - tail])
         made.append(Interval(float(value), float(low), float(high), row))
     return Intervals(*made)
+
+
+def across_seeds(
+    predicted: ArrayLike,
+    measured: ArrayLike,
+    *,
+    kind: Kind = "distance",
+    same: bool = False,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Intervals:
+    """Judge the prediction of one seed by the errors of *another*, in the mean over all ordered pairs of seeds.
+
+    A score taken on the very shots on which the error was measured shares their luck. Another seed's shots take it away.
+    With the measured errors as the prediction this is the *noise ceiling*: how well a measurement orders its own repetition.
+
+    Parameters
+    ----------
+    predicted, measured : array
+        ``(targets, sources, seeds)``, see :func:`bootstrap`; NaN in the same places with every seed.
+    kind : {"distance", "score"}
+        As for :func:`compare`.
+    same : bool
+        Judge each seed by its own errors instead.
+    draws, level, seed
+        As for :func:`bootstrap`: all pairs of seeds see the same resamples, so that two results can be subtracted.
+
+    Returns
+    -------
+    Intervals
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or are not 3-D, there is only one seed (unless ``same``), or as for :func:`bootstrap`.
+    """
+    p, m = np.asarray(predicted, dtype=float), np.asarray(measured, dtype=float)
+    if p.ndim != 3 or p.shape != m.shape or p.shape[2] < (1 if same else 2):
+        raise ValueError(
+            f"predicted, measured: shapes {p.shape} and {m.shape}; both (targets, sources, seeds) with at least two seeds"
+            " (one, to judge each by itself) is accepted"
+        )
+    every = range(p.shape[2])
+    pairs = [(a, b) for a in every for b in every if (a == b) == same]
+    made = [
+        bootstrap(p[:, :, a], m[:, :, b], kind=kind, draws=draws, level=level, seed=seed) for a, b in pairs
+    ]
+    return Intervals(*(_mean_interval([getattr(one, name) for one in made], level) for name in _MEASURES))
+
+
+_MEASURES = ("kendall", "spearman", "regret")
+
+
+def _mean_interval(parts: Sequence[Interval], level: float) -> Interval:
+    """Return the mean of intervals that were made with the same resamples."""
+    draws = np.mean([part.draws for part in parts], axis=0)
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(draws[np.isfinite(draws)], [tail, 100 - tail])
+    return Interval(float(np.mean([part.value for part in parts])), float(low), float(high), draws)
+
+
+@dataclass(frozen=True, eq=False)
+class Top:
+    """What trying the first k sources of a prediction gives, one value a target.
+
+    Attributes
+    ----------
+    hit : array
+        ``(targets,)``: the probability that the best source is among them. Sources that tie for the k-th place take it by
+        lot; of several best sources, one is enough.
+    regret : array
+        ``(targets,)``: expected error of the best of them, minus the error of the best of all; ≥ 0.
+    """
+
+    hit: Array
+    regret: Array
+
+
+def top(predicted: ArrayLike, measured: ArrayLike, k: int, *, kind: Kind = "distance") -> Top:
+    """Return what trying the first k sources of a prediction gives, for each target.
+
+    Parameters
+    ----------
+    predicted, measured : array
+        ``(targets, sources)``, see :func:`bootstrap`.
+    k : int
+        How many sources are tried, at least 1; all, where a target has fewer.
+    kind : {"distance", "score"}
+        As for :func:`compare`.
+
+    Returns
+    -------
+    Top
+
+    Raises
+    ------
+    ValueError
+        If k < 1, or as for :func:`bootstrap`.
+    """
+    p, m = _matrices(predicted, measured, kind)
+    if k < 1:
+        raise ValueError(f"k: {k}; at least one source must be tried")
+    rows = [_top(x[np.isfinite(x)], y[np.isfinite(x)], k) for x, y in zip(p, m, strict=True)]
+    return Top(*map(np.array, zip(*rows, strict=True)))
+
+
+def _top(x: Array, y: Array, k: int) -> tuple[float, float]:
+    """Return the probability of a hit and the expected regret, for one target."""
+    k = min(k, len(x))
+    last = np.sort(x)[k - 1]
+    sure, tied = y[x < last], np.sort(y[x == last])
+    places = k - len(sure)
+    # the i-th smallest of the tied is the smallest drawn if the other places go to those behind it
+    behind = len(tied) - 1 - np.arange(len(tied))
+    chance = comb(behind, places - 1) / comb(len(tied), places)
+    least = np.minimum(tied, sure.min()) if len(sure) else tied
+    return float(chance[least == y.min()].sum()), float((chance * (least - y.min())).sum())
+
+
+def weighted_kendall(predicted: ArrayLike, measured: ArrayLike, *, kind: Kind = "distance") -> Array:
+    """Return each target's weighted τ: pairs count more, the better their sources are.
+
+    Parameters
+    ----------
+    predicted, measured : array
+        ``(targets, sources)``, see :func:`bootstrap`.
+    kind : {"distance", "score"}
+        As for :func:`compare`.
+
+    Returns
+    -------
+    array
+        ``(targets,)``; 0 where either side has no order at all.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`bootstrap`.
+
+    Notes
+    -----
+    Source: Vigna (2015), with additive hyperbolic weights, in the mean of the ranking by prediction and that by measurement:
+    the measure of the LogME paper (You et al., 2021).
+    """
+    p, m = _matrices(predicted, measured, kind)
+    found = np.zeros(len(p))
+    for t, (x, y) in enumerate(zip(p, m, strict=True)):
+        there = np.isfinite(x)
+        if np.ptp(x[there]) > 0 and np.ptp(y[there]) > 0:
+            found[t] = weightedtau(-x[there], -y[there]).statistic
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -132,3 +134,109 @@ def test_a_method_is_judged_on_tasks_that_had_no_part_in_its_choice() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def three(seed: int = 0, seeds: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    made = [matrices(seed + k) for k in range(seeds)]
+    p, m = (np.stack([one[i] for one in made], axis=2) for i in range(2))
+    return p, m
+
+
+def test_across_seeds_judges_by_another_seed() -> None:
+    p, m = three()
+    for same, pairs in (
+        (False, [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]),
+        (True, [(0, 0), (1, 1), (2, 2)]),
+    ):
+        got = comparison.across_seeds(p, m, same=same, draws=20, seed=4)
+        for name in ("kendall", "spearman", "regret"):
+            want = []
+            for a, b in pairs:
+                each = []
+                for t in range(len(p)):
+                    there = np.isfinite(p[t, :, a])
+                    each.append(getattr(comparison.compare(p[t, there, a], m[t, there, b]), name))
+                want.append(np.mean(each))
+            assert getattr(got, name).value == pytest.approx(np.mean(want)), name
+    resampled = [
+        comparison.bootstrap(p[:, :, a], m[:, :, b], draws=20, seed=4).regret.draws for a, b in pairs
+    ]
+    assert np.allclose(got.regret.draws, np.mean(resampled, axis=0), equal_nan=True)
+
+
+def test_the_ceiling_is_below_one_where_the_measurement_is_noisy() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(12, 20, 1))
+    quiet, noisy = (truth + noise * rng.normal(size=(12, 20, 2)) for noise in (1e-6, 1.0))
+    assert comparison.across_seeds(quiet, quiet, draws=5).kendall.value == pytest.approx(1, abs=1e-3)
+    ceiling = comparison.across_seeds(noisy, noisy, draws=5)
+    assert 0.2 < ceiling.kendall.value < 0.5  # two normals with correlation 1/2: tau = 1/3
+    assert ceiling.regret.value > 0
+    assert comparison.across_seeds(noisy, noisy, same=True, draws=5).kendall.value == pytest.approx(1)
+    # a score that shares the luck of its own seed is flattered by it
+    score = -(noisy + 0.3 * rng.normal(size=noisy.shape))
+    flattered, honest = (
+        comparison.across_seeds(score, noisy, kind="score", same=same, draws=5).kendall.value
+        for same in (True, False)
+    )
+    assert flattered > honest + 0.2
+
+
+def test_the_first_k_by_drawing_lots() -> None:
+    """Against every order that the ties allow, one by one."""
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        n, k = int(rng.integers(2, 6)), int(rng.integers(1, 7))
+        x, y = rng.integers(0, 3, n) / 2, rng.integers(0, 3, n) / 3
+        orders = [o for o in itertools.permutations(range(n)) if (np.diff(x[list(o)]) >= 0).all()]
+        firsts = [y[list(o)[:k]].min() for o in orders]
+        got = comparison.top(x[None], y[None], k)
+        assert got.hit[0] == pytest.approx(np.mean([f == y.min() for f in firsts]))
+        assert got.regret[0] == pytest.approx(np.mean(firsts) - y.min())
+    one = comparison.top(x[None], y[None], 1)
+    assert one.regret[0] == pytest.approx(comparison.compare(x, y).regret)
+    assert comparison.top(-x[None], y[None], 1, kind="score").regret[0] == pytest.approx(one.regret[0])
+
+
+def test_the_first_k_leave_out_the_missing() -> None:
+    p, m = matrices(2)
+    got = comparison.top(p, m, 99)
+    assert got.hit.tolist() == [1] * 5
+    assert got.regret.tolist() == [0] * 5
+    single = [
+        comparison.top(np.delete(p[t], t)[None], np.delete(m[t], t)[None], 2).regret[0] for t in range(5)
+    ]
+    assert comparison.top(p, m, 2).regret.tolist() == single
+
+
+def test_weighted_tau_by_its_definition() -> None:
+    """Vigna's sum over pairs, written out: the weight of a pair is 1/(rank + 1) of the one plus that of the other."""
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=9), rng.normal(size=9)
+
+    def by_rank_of(z: np.ndarray) -> float:
+        rank = np.argsort(np.argsort(z))  # 0 is the smallest distance or error: the best
+        top = bottom = 0.0
+        for i in range(9):
+            for j in range(i):
+                w = 1 / (rank[i] + 1) + 1 / (rank[j] + 1)
+                top += w * np.sign((x[i] - x[j]) * (y[i] - y[j]))
+                bottom += w
+        return top / bottom
+
+    want = (by_rank_of(x) + by_rank_of(y)) / 2
+    assert comparison.weighted_kendall(x[None], y[None])[0] == pytest.approx(want)
+    assert comparison.weighted_kendall(-x[None], y[None], kind="score")[0] == pytest.approx(want)
+    assert comparison.weighted_kendall(np.zeros((1, 9)), y[None]).tolist() == [0]
+
+
+def test_bad_shapes_of_seeds_are_refused() -> None:
+    p, m = three()
+    for call, message in (
+        (lambda: comparison.across_seeds(p[:, :, 0], m[:, :, 0]), "seeds"),
+        (lambda: comparison.across_seeds(p[:, :, :1], m[:, :, :1]), "at least two seeds"),
+        (lambda: comparison.top(p[:, :, 0], m[:, :, 0], 0), "at least one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    comparison.across_seeds(p[:, :, :1], m[:, :, :1], same=True, draws=2)
