@@ -192,10 +192,14 @@ def fisher_rao(model: nn.Module, inputs: Tensor) -> float:
     float
         Mean over the samples of the variance, under the model's prediction, of the logits' derivative along w.
     """
-    net = copy.deepcopy(model).eval()
-    w = {name: p.detach() for name, p in net.named_parameters()}
-    logits, slope = torch.func.jvp(lambda v: torch.func.functional_call(net, v, (inputs,)), (w,), (w,))
-    p = logits.softmax(1)
+    net = copy.deepcopy(model).eval().requires_grad_(True)
+    w = list(net.parameters())
+    logits = net(inputs)
+    v = torch.zeros_like(logits, requires_grad=True)
+    backward = torch.autograd.grad(logits, w, v, create_graph=True)  # linear in v: its slope there is J w
+    along = torch.stack([(g * value.detach()).sum() for g, value in zip(backward, w, strict=True)]).sum()
+    (slope,) = torch.autograd.grad(along, v)
+    p = logits.detach().softmax(1)
     mean = (p * slope).sum(1, keepdim=True)
     return float((p * (slope - mean) ** 2).sum(1).mean())
 
