@@ -21,6 +21,7 @@ is there and stops. DIR (book/runs/finetune) gets
   errors of the experts on the images held out, by learning rate; whether the chosen one is accepted;
 - ``recipes.csv``: one row a target and recipe: the errors of the cross-validation, and what was chosen;
 - ``rates.csv``: one row a target, source and learning rate of the expert: the error of a head on that frozen expert;
+- ``longer.csv``: one row a target and candidate that was fine-tuned for three times as many steps, a control;
 - ``config.json``: settings, rule of the choice of tasks, data sets with their licences, machine, seconds.
 """
 
@@ -71,6 +72,8 @@ SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
 EXPERT_EPOCHS, BATCH = 4, 16
 #: From random weights, so many times the steps of the other candidates.
 SCRATCH_LONGER = 3
+#: A control: so many times the steps, for the probe and the two experts of the cross-validation.
+LONGER = 3
 
 #: Kinds of drawn tasks, by family of the library; of each kind two tasks are drawn by lot.
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -182,6 +185,8 @@ DRAWN = Part("drawn", drawn_tasks(), size=64, train=500, test=200, most=100, sho
 PHOTOGRAPHS = Part(
     "photographs", photograph_tasks(), size=96, train=320, test=120, most=80, shots=10, steps=36
 )
+
+PARTS = {part.name: part for part in (DRAWN, PHOTOGRAPHS)}
 
 
 # ---------------------------------------------------------------------------------------------- what is measured
@@ -482,6 +487,26 @@ def rates_of(run: Run, source: str) -> None:
     )
 
 
+def longer(run: Run, target: str) -> None:
+    """Fine-tune the candidates of the cross-validation for more steps: a control of whether there were too few."""
+    file = run.file("longer", target)
+    if file.exists():
+        return
+    by, few = recipe(run, target), run.part.few(run.task(target), run.seed)
+    found: dict[str, float] = {}
+    for name in (PROBE, *read(run.file("recipes-targets", target))["with"]):
+        start = run.probe if name == PROBE else expert(run, name)
+        by_more = dataclasses.replace(by, epochs=LONGER * by.epochs)
+        try:
+            made = by_more.train(start, few, seed=run.seed, device="cpu")
+        except TrainingError as error:
+            run.say(f"{name} → {target}, longer: {error}")
+            continue
+        found[name] = float((made.classify(few.test.images).argmax(1) != few.test.labels).mean())
+    keep(file, found)
+    run.say(f"{target}, {LONGER} times as long: {found}")
+
+
 def work(run: Run) -> Iterator[None]:
     """Do all that is missing of a part and seed; yields after every target."""
     for name in run.part.names:
@@ -600,6 +625,16 @@ def rate_rows(run: Run) -> list[list[Any]]:
     ]
 
 
+def longer_rows(run: Run) -> list[list[Any]]:
+    """Return one row a target and candidate that was trained for more steps."""
+    return [
+        [run.part.name, run.seed, target, candidate, LONGER, error]
+        for target in run.part.names
+        if (file := run.file("longer", target)).exists()
+        for candidate, error in read(file).items()
+    ]
+
+
 def tables(runs: Sequence[Run], out: Path, command: str) -> None:
     """Write the tables of what is there."""
     for name in dict.fromkeys(run.part.name for run in runs):
@@ -626,6 +661,7 @@ def tables(runs: Sequence[Run], out: Path, command: str) -> None:
             recipe_rows,
         ),
         ("rates", ("part", "seed", "target", "source", "rate", "head_error"), rate_rows),
+        ("longer", ("part", "seed", "target", "candidate", "times", "finetuned_error"), longer_rows),
     ):
         if rows := [row for run in runs for row in rows_of(run)]:
             write_text(out / f"{file}.csv", table(columns, rows))
@@ -636,7 +672,7 @@ def config(runs: Sequence[Run], command: str) -> dict[str, Any]:
     """Return what a reader needs to know about the run."""
     found = {**about(command), "probe": runs[0].probe.name, "alpha": ALPHA, "batch_size": BATCH}
     found |= {"expert_epochs": EXPERT_EPOCHS, "rates": RATES, "scratch_rates": SCRATCH_RATES}
-    found["scratch_longer"] = SCRATCH_LONGER
+    found |= {"scratch_longer": SCRATCH_LONGER, "longer": LONGER}
     for part in {run.part.name: run.part for run in runs}.values():
         settings = {k: v for k, v in dataclasses.asdict(part).items() if k != "folder"}
         seeds = [run.seed for run in runs if run.part.name == part.name]
@@ -677,7 +713,7 @@ def main(
     args = parse(arguments)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if parts is None:
-        parts = {"drawn": DRAWN, "photographs": dataclasses.replace(PHOTOGRAPHS, folder=args.photographs)}
+        parts = PARTS | {"photographs": dataclasses.replace(PHOTOGRAPHS, folder=args.photographs)}
     probe = probe or probes.load("efficientnet_lite0")
     first = {name: min(seed for part, seed in args.parts if part == name) for name, _ in args.parts}
     runs = [Run(parts[name], seed, args.runs, probe, first[name]) for name, seed in args.parts]
@@ -687,9 +723,9 @@ def main(
             for _ in work(run):
                 tables(runs, args.out, command)
         for run in runs:
-            if run.seed == run.first:
-                for source in run.part.names:
-                    rates_of(run, source)
+            for name in run.part.names if run.seed == run.first else ():
+                rates_of(run, name)
+                longer(run, name)
     tables(runs, args.out, command)
 
 
