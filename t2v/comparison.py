@@ -7,8 +7,11 @@ means that the prediction orders the sources as the measurement does, and regret
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -173,6 +176,65 @@ def bootstrap(
         low, high = np.percentile(row[np.isfinite(row)], [tail, 100 - tail])
         made.append(Interval(float(value), float(low), float(high), row))
     return Intervals(*made)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A table of measured pairs as arrays.
+
+    Attributes
+    ----------
+    targets, candidates, seeds : tuple
+        Their names, in the order of the table.
+    columns : dict of str to array
+        Column → ``(targets, candidates, seeds)``; NaN where the table has no such row, or nothing in it.
+    """
+
+    targets: tuple[str, ...]
+    candidates: tuple[str, ...]
+    seeds: tuple[int, ...]
+    columns: dict[str, Array]
+
+    def only(self, candidates: Sequence[str]) -> dict[str, Array]:
+        """Return the columns of some candidates, in that order."""
+        where = [self.candidates.index(name) for name in candidates]
+        return {name: values[:, where] for name, values in self.columns.items()}
+
+
+def read_measured(path: str | os.PathLike[str]) -> Measured:
+    """Read a table with the columns target, candidate (or source), seed, and numbers.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column or every row is missing, a pair occurs twice, or a cell is no number; the message names it.
+    """
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    who = "candidate" if rows and "candidate" in rows[0] else "source"
+    if not rows or not {"target", who, "seed"} <= set(rows[0]):
+        raise ValueError(f"{path}: rows with the columns target, candidate or source, and seed are needed")
+    axes = [list(dict.fromkeys(row[key] for row in rows)) for key in ("target", who, "seed")]
+    names = [name for name in rows[0] if name not in ("target", who, "seed", "part")]
+    columns = {name: np.full([len(axis) for axis in axes], np.nan) for name in names}
+    seen = set()
+    for row in rows:
+        place = tuple(axis.index(row[key]) for axis, key in zip(axes, ("target", who, "seed"), strict=True))
+        if place in seen:
+            raise ValueError(f"{path}: {row[who]} → {row['target']} occurs twice with seed {row['seed']}")
+        seen.add(place)
+        for name in names:
+            columns[name][place] = _number(row[name], f"{path}: {name} of {row[who]} → {row['target']}")
+    return Measured(tuple(axes[0]), tuple(axes[1]), tuple(map(int, axes[2])), columns)
+
+
+def _number(cell: str, where: str) -> float:
+    try:
+        return float(cell) if cell else float("nan")
+    except ValueError:
+        raise ValueError(f"{where}: {cell!r} is no number") from None
 
 
 def across_seeds(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -240,3 +241,22 @@ def test_bad_shapes_of_seeds_are_refused() -> None:
         with pytest.raises(ValueError, match=message):
             call()
     comparison.across_seeds(p[:, :, :1], m[:, :, :1], same=True, draws=2)
+
+
+def test_a_table_becomes_arrays(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.csv"
+    file.write_text("seed,target,candidate,error,score\n0,a,probe,0.1,\n0,a,b,0.2,3\n1,b,probe,0.5,-1\n")
+    got = comparison.read_measured(file)
+    assert (got.targets, got.candidates, got.seeds) == (("a", "b"), ("probe", "b"), (0, 1))
+    want = [[[0.1, np.nan], [0.2, np.nan]], [[np.nan, 0.5], [np.nan, np.nan]]]
+    assert np.array_equal(got.columns["error"], want, equal_nan=True)
+    assert np.array_equal(got.only(["b"])["score"][:, 0], [[3, np.nan], [np.nan, np.nan]], equal_nan=True)
+    for text, message in (
+        ("seed,target,candidate,e\n0,a,b,1\n0,a,b,2\n", "b → a occurs twice with seed 0"),
+        ("seed,target,candidate,e\n0,a,b,x\n", "e of b → a: 'x' is no number"),
+        ("seed,target,e\n0,a,1\n", "are needed"),
+        ("seed,target,source,e\n", "are needed"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            comparison.read_measured(file)
