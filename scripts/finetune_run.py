@@ -21,7 +21,8 @@ is there and stops. DIR (book/runs/finetune) gets
   errors of the experts on the images held out, by learning rate; whether the chosen one is accepted;
 - ``recipes.csv``: one row a target and recipe: the errors of the cross-validation, and what was chosen;
 - ``rates.csv``: one row a target, source and learning rate of the expert: the error of a head on that frozen expert;
-- ``longer.csv``: one row a target and candidate that was fine-tuned for three times as many steps, a control;
+- ``controls.csv``: one row a target, candidate and recipe: the error after fine-tuning at the other rates, and for three
+  times as many steps, of the probe and the two experts of the cross-validation;
 - ``config.json``: settings, rule of the choice of tasks, data sets with their licences, machine, seconds.
 """
 
@@ -72,7 +73,7 @@ SCRATCH_RATES = (3e-4, 1e-3, 3e-3)
 EXPERT_EPOCHS, BATCH = 4, 16
 #: From random weights, so many times the steps of the other candidates.
 SCRATCH_LONGER = 3
-#: A control: so many times the steps, for the probe and the two experts of the cross-validation.
+#: A control: so many times the steps.
 LONGER = 3
 
 #: Kinds of drawn tasks, by family of the library; of each kind two tasks are drawn by lot.
@@ -487,24 +488,30 @@ def rates_of(run: Run, source: str) -> None:
     )
 
 
-def longer(run: Run, target: str) -> None:
-    """Fine-tune the candidates of the cross-validation for more steps: a control of whether there were too few."""
-    file = run.file("longer", target)
+def control(run: Run, target: str) -> None:
+    """Fine-tune the candidates of the cross-validation at the other rates, and for more steps.
+
+    It shows whether the recipe that was chosen is a good one for each of them, and whether it stops too early.
+    """
+    file = run.file("controls", target)
     if file.exists():
         return
     by, few = recipe(run, target), run.part.few(run.task(target), run.seed)
-    found: dict[str, float] = {}
+    grid = [dataclasses.replace(by, lr=rate) for rate in RATES if rate != by.lr]
+    grid.append(dataclasses.replace(by, epochs=LONGER * by.epochs))
+    found = []
     for name in (PROBE, *read(run.file("recipes-targets", target))["with"]):
         start = run.probe if name == PROBE else expert(run, name)
-        by_more = dataclasses.replace(by, epochs=LONGER * by.epochs)
-        try:
-            made = by_more.train(start, few, seed=run.seed, device="cpu")
-        except TrainingError as error:
-            run.say(f"{name} → {target}, longer: {error}")
-            continue
-        found[name] = float((made.classify(few.test.images).argmax(1) != few.test.labels).mean())
-    keep(file, found)
-    run.say(f"{target}, {LONGER} times as long: {found}")
+        for other in grid:
+            times = other.epochs // by.epochs
+            try:
+                made = other.train(start, few, seed=run.seed, device="cpu")
+                error = float((made.classify(few.test.images).argmax(1) != few.test.labels).mean())
+            except TrainingError:
+                error = float("nan")  # an empty cell in the table
+            found.append({"candidate": name, "rate": other.lr, "times": times, "error": error})
+    keep(file, {"rows": found})
+    run.say(f"controls of {target}: {found}")
 
 
 def work(run: Run) -> Iterator[None]:
@@ -625,13 +632,13 @@ def rate_rows(run: Run) -> list[list[Any]]:
     ]
 
 
-def longer_rows(run: Run) -> list[list[Any]]:
-    """Return one row a target and candidate that was trained for more steps."""
+def control_rows(run: Run) -> list[list[Any]]:
+    """Return one row a target, candidate and other recipe."""
     return [
-        [run.part.name, run.seed, target, candidate, LONGER, error]
+        [run.part.name, run.seed, target, *row.values()]
         for target in run.part.names
-        if (file := run.file("longer", target)).exists()
-        for candidate, error in read(file).items()
+        if (file := run.file("controls", target)).exists()
+        for row in read(file)["rows"]
     ]
 
 
@@ -661,7 +668,11 @@ def tables(runs: Sequence[Run], out: Path, command: str) -> None:
             recipe_rows,
         ),
         ("rates", ("part", "seed", "target", "source", "rate", "head_error"), rate_rows),
-        ("longer", ("part", "seed", "target", "candidate", "times", "finetuned_error"), longer_rows),
+        (
+            "controls",
+            ("part", "seed", "target", "candidate", "rate", "times", "finetuned_error"),
+            control_rows,
+        ),
     ):
         if rows := [row for run in runs for row in rows_of(run)]:
             write_text(out / f"{file}.csv", table(columns, rows))
@@ -725,7 +736,7 @@ def main(
         for run in runs:
             for name in run.part.names if run.seed == run.first else ():
                 rates_of(run, name)
-                longer(run, name)
+                control(run, name)
     tables(runs, args.out, command)
 
 

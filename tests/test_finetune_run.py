@@ -49,7 +49,7 @@ def test_a_small_run(
         assert (row["d_sym"] == "") == (row["candidate"] in ("probe", "scratch"))
     assert len(read_csv(out / "tasks.csv")) == 6
     assert len(read_csv(out / "recipes.csv")) == 3 * 2 * 3  # of the first seed alone
-    assert len(read_csv(out / "longer.csv")) == 3 * 3
+    assert len(read_csv(out / "controls.csv")) == 3 * 3 * 3
     assert {(r["seed"], r["target"] == r["source"]) for r in read_csv(out / "rates.csv")} == {("0", False)}
 
 
