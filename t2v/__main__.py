@@ -120,11 +120,18 @@ def _parser() -> argparse.ArgumentParser:
     _embedding_options(rank)
     rank.set_defaults(run=run_rank)
 
-    choose = commands.add_parser(
-        "choose", help="which trained network to start from, or task to train one on"
-    )
-    choose.add_argument("--target", required=True, metavar="TASK", help=TASK_HELP)
-    choose.add_argument(
+    help_choose = "which trained network to start from, or which task to train one on"
+    _choose_options(commands.add_parser("choose", help=help_choose))
+
+    atlas = commands.add_parser("atlas", help="measure real transfer, and compare it with every prediction")
+    _atlas_options(atlas)
+    atlas.set_defaults(run=run_atlas)
+    return parser
+
+
+def _choose_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--target", required=True, metavar="TASK", help=TASK_HELP)
+    parser.add_argument(
         "--from",
         dest="sources",
         required=True,
@@ -132,14 +139,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SPEC",
         help="expert files, folders of atlas runs and timm names; or else tasks, as --target",
     )
-    choose.add_argument("--json", type=Path, metavar="FILE", help="also write the ranking and the advice")
-    _embedding_options(choose)
-    choose.set_defaults(run=run_choose, out=None)
-
-    atlas = commands.add_parser("atlas", help="measure real transfer, and compare it with every prediction")
-    _atlas_options(atlas)
-    atlas.set_defaults(run=run_atlas)
-    return parser
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the ranking and the advice")
+    _embedding_options(parser)
+    parser.set_defaults(run=run_choose, out=None)
 
 
 def _atlas_options(parser: argparse.ArgumentParser) -> None:
@@ -274,11 +276,7 @@ def run_rank(args: argparse.Namespace) -> None:
     target, *sources = _embedded(opened, args, args.out, args.seed)
     reference = _canonical(args) if args.reference == "canonical" else "trivial"
     ranking = transfer.rank(target, sources, reference, args.alpha)
-    width = max(len(row.source) for row in ranking)
-    print(f"target {target.task}, probe {target.probe}, α = {args.alpha:g}, t0 = {args.reference}")
-    print(f"{'':3s}  {'source':{width}s}  {'d_asym':>7s}  {'d_sym':>7s}  {'norm':>9s}")
-    for k, row in enumerate(ranking, start=1):
-        print(f"{k:3d}  {row.source:{width}s}  {row.d_asym:7.4f}  {row.d_sym:7.4f}  {row.norm:9.3g}")
+    _print_ranking(args, target, ranking)
     found = _noise(args, opened, ranking, reference)
     if args.figure:
         _draw(args.figure, args, ranking)
@@ -292,6 +290,14 @@ def run_rank(args: argparse.Namespace) -> None:
             "noise": found,
         }
         write_text(args.json, json.dumps(result, indent=2) + "\n")
+
+
+def _print_ranking(args: argparse.Namespace, target: TaskEmbedding, ranking: Sequence[Ranked]) -> None:
+    width = max(len(row.source) for row in ranking)
+    print(f"target {target.task}, probe {target.probe}, α = {args.alpha:g}, t0 = {args.reference}")
+    print(f"{'':3s}  {'source':{width}s}  {'d_asym':>7s}  {'d_sym':>7s}  {'norm':>9s}")
+    for k, row in enumerate(ranking, start=1):
+        print(f"{k:3d}  {row.source:{width}s}  {row.d_asym:7.4f}  {row.d_sym:7.4f}  {row.norm:9.3g}")
 
 
 def _noise(

@@ -219,17 +219,7 @@ class AtlasConfig:
     download: bool = False
 
     def __post_init__(self) -> None:
-        least = {
-            "size": 8,
-            "train": 4,
-            "test": 1,
-            "shots": 2,
-            "seeds": 1,
-            "epochs": 1,
-            "finetune_epochs": 1,
-            "seed": 0,
-        }
-        for name, low in least.items():
+        for name, low in _LEAST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise ValueError(f"{name}: {value!r} is not an integer of at least {low}")
@@ -242,12 +232,7 @@ class AtlasConfig:
         for name, known in (("method", Method), ("arithmetic", Arithmetic), ("truth", Truth)):
             if (value := getattr(self, name)) not in get_args(known):
                 raise ValueError(f"{name}: {value!r} is unknown; accepted: {', '.join(get_args(known))}")
-        try:
-            torch.device("cpu" if self.device == "auto" else self.device)
-        except RuntimeError as error:
-            raise ValueError(
-                f"device: {self.device!r} is unknown; accepted: auto, cpu, cuda, cuda:1, …"
-            ) from error
+        _check_device(self.device)
         twice = sorted({name for name in self.tasks if self.tasks.count(name) > 1})
         if twice:
             raise ValueError(f"tasks: {', '.join(twice)} given more than once")
@@ -266,6 +251,26 @@ class AtlasConfig:
         if changes.get("library", "offline") != "offline":
             changes = {"tasks": (), **changes}  # all that the folder has, unless some are named
         return dataclasses.replace(SCALES[scale], **changes)
+
+
+#: The least that a number may be.
+_LEAST = {
+    "size": 8,
+    "train": 4,
+    "test": 1,
+    "shots": 2,
+    "seeds": 1,
+    "epochs": 1,
+    "finetune_epochs": 1,
+    "seed": 0,
+}
+
+
+def _check_device(device: str) -> None:
+    try:
+        torch.device("cpu" if device == "auto" else device)
+    except RuntimeError as error:
+        raise ValueError(f"device: {device!r} is unknown; accepted: auto, cpu, cuda, cuda:1, …") from error
 
 
 #: The laptop's and the GPU's settings.
@@ -514,6 +519,14 @@ def rank_methods(
 
 # ---------------------------------------------------------------- the run
 
+#: What is done for each task, one after the other; every process waits for the others in between.
+_STAGES: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("embeddings", embed_task),
+    ("experts", train_expert),
+    ("from the probe", measure_frozen),
+    ("transfer", measure_transfer),
+)
+
 
 def run(
     config: AtlasConfig,
@@ -567,13 +580,7 @@ def run(
             if progress:
                 print(_work(out, config, names), file=sys.stderr, flush=True)
         _barrier(world)
-        stages: tuple[tuple[str, Callable[..., None]], ...] = (
-            ("embeddings", embed_task),
-            ("experts", train_expert),
-            ("from the probe", measure_frozen),
-            ("transfer", measure_transfer),
-        )
-        for what, stage in stages:
+        for what, stage in _STAGES:
             for name in follow(names[rank::world], what, progress):
                 stage(out, library, name, probe, config)
             _barrier(world)
@@ -692,30 +699,31 @@ def load(out: str | os.PathLike[str]) -> Atlas:
     few = [[TaskEmbedding.load(shots_file(out, n, r)) for r in range(draws)] for n in names]
     error = _Truth(measured, frozen, names, draws)
     tuned = _Truth(measured, frozen, names, draws, "fine_tuned") if config.truth == "finetune" else None
-    tables = {
+    said = {
         **_from_embeddings(embeddings, [h["mean"] for h in heads], alpha, own),
         "task2vec_shots": _from_shots(embeddings, few, alpha),
         **_from_frozen(frozen, names, draws),
         **_from_experts(measured, frozen, names, draws),
         "best_for_others": (_best_for_others((tuned or error).pairs.mean(2)), None, None),
     }
-    predictors = {name: Predictor(v, *METHODS[name], *more) for name, (v, *more) in tables.items()}
     return Atlas(
-        names,
-        error.pairs,
-        error.probe,
-        embeddings,
-        own,
-        predictors,
-        _seconds(embeddings, heads, measured, frozen, names, draws),
-        about,
-        None if tuned is None else tuned.pairs,
-        None if tuned is None else tuned.probe,
-        tuple(
-            {k: m.about.get(f"expert_{k}", np.nan) for k in ("lr", "error", "probe_error")} for m in measured
-        ),
-        tuple(int(f.about["n_test"]) for f in frozen),
+        tasks=names,
+        errors=error.pairs,
+        frozen=error.probe,
+        embeddings=embeddings,
+        canonical=own,
+        predictors={name: Predictor(v, *METHODS[name], *more) for name, (v, *more) in said.items()},
+        seconds=_seconds(embeddings, heads, measured, frozen, names, draws),
+        config=about,
+        tuned=None if tuned is None else tuned.pairs,
+        tuned_probe=None if tuned is None else tuned.probe,
+        experts=tuple(map(_about_expert, measured)),
+        n_test=tuple(int(f.about["n_test"]) for f in frozen),
     )
+
+
+def _about_expert(measured: Cells) -> dict[str, float]:
+    return {key: measured.about.get(f"expert_{key}", np.nan) for key in ("lr", "error", "probe_error")}
 
 
 class _Truth:
