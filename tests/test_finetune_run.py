@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from helpers import load_script, read_csv
+from helpers import ROOT, load_script, read_csv
 from torch import nn
 
-from t2v import baselines, probes, tasks
+from t2v import baselines, comparison, probes, tasks
 
+RUN = ROOT / "book" / "runs" / "finetune"
+PARTS = ("drawn", "photographs")
 NAMES = ("mnist", "digits", "textures")
 
 
@@ -104,3 +108,78 @@ def test_the_published_fixed_point_differs_only_where_features_outnumber_samples
         x = rng.normal(size=(60, d)) + 2 * np.eye(3, d)[y]
         same = abs(script.logme_published(x, y) - baselines.logme(x, y)) < 0.01
         assert same == (d < 60)
+
+
+# ---------------------------------------------------------------- the committed tables
+
+
+@pytest.fixture(scope="module")
+def committed() -> dict[str, comparison.Measured]:
+    return {
+        name: comparison.read_measured(RUN / f"{name}.csv")
+        for name in PARTS
+        if (RUN / f"{name}.csv").exists()
+    }
+
+
+def test_the_tables_stay_small() -> None:
+    sizes = [file.stat().st_size for file in RUN.iterdir()]
+    assert max(sizes) < 1_000_000
+    assert sum(sizes) < 1_500_000
+
+
+def test_the_settings_are_those_of_the_script(
+    script: ModuleType, committed: dict[str, comparison.Measured]
+) -> None:
+    about = json.loads((RUN / "config.json").read_text(encoding="utf-8"))
+    assert "drawn" in committed
+    for name, measured in committed.items():
+        kept = {
+            key: value for key, value in dataclasses.asdict(script.PARTS[name]).items() if key != "folder"
+        }
+        assert {key: about[name][key] for key in kept} == json.loads(json.dumps(kept))
+        assert set(measured.seeds) <= set(about[name]["seeds"])
+        assert set(measured.candidates) == {*kept["names"], script.PROBE} | set(measured.candidates) & {
+            script.SCRATCH
+        }
+    if "photographs" in committed:
+        assert all(row["licence"] for row in about["photographs"]["data_sets"].values())
+
+
+def test_the_committed_rows_are_whole(script: ModuleType, committed: dict[str, comparison.Measured]) -> None:
+    for measured in committed.values():
+        c = measured.columns
+        there = np.isfinite(c["seconds_finetune"])  # of every measured pair
+        assert tuple(c) == tuple(
+            name for name in script.COLUMNS if name not in ("seed", "target", "candidate")
+        )
+        for name in ("finetuned_error", "head_error", "cross_validated_head", "nearest_class_mean"):
+            some = c[name][np.isfinite(c[name])]
+            assert ((some >= 0) & (some <= 1)).all(), name
+        scratch = np.array([name == script.SCRATCH for name in measured.candidates])
+        own = np.array([[t == name for name in measured.candidates] for t in measured.targets])
+        assert not there[own].any()
+        assert np.isfinite(c["head_error"])[:, ~scratch][there[:, ~scratch]].all()
+        # a training that failed has no error; there may be a few
+        assert np.isfinite(c["finetuned_error"])[there].mean() > 0.95
+
+
+def test_the_committed_distances_are_symmetric(committed: dict[str, comparison.Measured]) -> None:
+    for measured in committed.values():
+        d = measured.only(measured.targets)["d_sym"]
+        both = np.isfinite(d) & np.isfinite(d.transpose(1, 0, 2))
+        assert np.allclose(d[both], d.transpose(1, 0, 2)[both], rtol=2e-3)
+
+
+def test_every_recipe_is_of_the_smallest_cross_validated_error(
+    committed: dict[str, comparison.Measured],
+) -> None:
+    rows = read_csv(RUN / "recipes.csv")
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows:
+        groups.setdefault((row["part"], row["target"], row["kind"]), []).append(row)
+    for key, group in groups.items():
+        errors = [float(row["fold1"]) + float(row["fold2"]) for row in group]
+        assert [row["chosen"] for row in group].count("1") == 1
+        chosen = next(k for k, row in enumerate(group) if row["chosen"] == "1")
+        assert errors[chosen] <= min(errors) + 1e-3, key
