@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon, pdist, squareform
 
 from t2v import distance
-from t2v.exercises.ch09 import EXERCISES, centre, curve_at, jensen_shannon, nearest_share
+from t2v.exercises.ch09 import EXERCISES, centre, curve_at, given, jensen_shannon, nearest_share
 
 
 def test_the_solutions_agree_with_the_package_and_with_scipy() -> None:
@@ -19,6 +19,11 @@ def test_the_solutions_agree_with_the_package_and_with_scipy() -> None:
     assert curve_at(d, tree, 3) == pytest.approx(distance.neighbourhood_curve(d, tree)[2], abs=1e-12)
     x = x - x.mean(0)
     assert centre(d) == pytest.approx(x @ x.T, abs=1e-12)
+    bit = rng.integers(0, 2, 8)
+    control = np.not_equal.outer(bit, bit).astype(float)
+    assert given(d, tree, control) == pytest.approx(
+        distance.mantel(d, tree, control=control, permutations=1)[0]
+    )
     a, b = rng.gamma(0.5, size=(2, 12))
     assert jensen_shannon(a, b) == pytest.approx(jensenshannon(a, b) ** 2, abs=1e-12)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
 from t2v import distance
 from t2v.exercises import Exercise
@@ -76,6 +77,59 @@ def centre(d: Array) -> Array:
 def _centred(square: Array) -> Array:
     j = np.eye(len(square)) - 1 / len(square)
     return -j @ square @ j / 2
+
+
+def _pairs(d: Array) -> Array:
+    """Return the distances of all pairs, each once."""
+    return np.asarray(d[np.triu_indices(len(d), 1)])
+
+
+def _rest(x: Array, z: Array) -> Array:
+    """Return what is left of x when the best straight line in z is taken off."""
+    return np.asarray(x - np.polyval(np.polyfit(z, x, 1), z))
+
+
+def given(a: Array, b: Array, c: Array) -> float:
+    """Solution of exercise 9.9: the rank correlation of a and b over the pairs of tasks, given c."""
+    x, y, z = (rankdata(_pairs(m)) for m in (a, b, c))
+    return _correlation(_rest(x, z), _rest(y, z))
+
+
+def _correlation(x: Array, y: Array) -> float:
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _ranked(a: Array, b: Array) -> float:
+    return _correlation(rankdata(_pairs(a)), rankdata(_pairs(b)))
+
+
+def _of_values(a: Array, b: Array, c: Array) -> float:
+    x, y, z = (_pairs(m) for m in (a, b, c))
+    return _correlation(_rest(x, z), _rest(y, z))
+
+
+def _of_all_entries(a: Array, b: Array, c: Array) -> float:
+    x, y, z = (rankdata(m.ravel()) for m in (a, b, c))
+    return _correlation(_rest(x, z), _rest(y, z))
+
+
+def _one_side(a: Array, b: Array, c: Array) -> float:
+    x, y, z = (rankdata(_pairs(m)) for m in (a, b, c))
+    return _correlation(_rest(x, z), y)
+
+
+def _not_divided(a: Array, b: Array, c: Array) -> float:
+    return _ranked(a, b) - _ranked(a, c) * _ranked(b, c)
+
+
+def _three_matrices(rng: np.random.Generator) -> tuple[Array, Array, Array]:
+    """Return distances of points, of points near them, and of one bit a task."""
+    x, bit = rng.normal(size=(9, 3)), rng.permutation(np.arange(9) % 2)
+    c = np.not_equal.outer(bit, bit).astype(float)
+    x[:, 0] += 1.5 * bit
+    y = x + rng.normal(size=x.shape)
+    a, b = (np.sqrt(((z[:, None] - z[None]) ** 2).sum(-1)) for z in (x, y))
+    return a, b, c
 
 
 def _with_self(d: Array, tree: Array, k: int) -> float:
@@ -210,5 +264,22 @@ EXERCISES = {
         tolerance=1e-3,
         hint="d_sym is half the variance of the log-ratio. The log-ratio is a difference of two noisy numbers: what is "
         "its variance, in terms of s²?",
+    ),
+    "9.9": Exercise(
+        given,
+        _three_matrices,
+        {
+            "That is the plain rank correlation: take out what c explains, of both.": lambda a, b, c: _ranked(
+                a, b
+            ),
+            "Take the ranks first: the table's correlations are of ranks.": _of_values,
+            "Each pair of tasks once: neither the diagonal nor both triangles.": _of_all_entries,
+            "Take c out of both a and b.": [_one_side, lambda a, b, c: _one_side(b, a, c)],
+            "Divide by what c leaves of the variances, √(1 − r_ac²) √(1 − r_bc²).": _not_divided,
+            "That holds b fixed, or a; asked is the correlation of a and b, given c.": [
+                lambda a, b, c: given(a, c, b),
+                lambda a, b, c: given(b, c, a),
+            ],
+        },
     ),
 }
