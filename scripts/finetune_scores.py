@@ -1,9 +1,11 @@
 """Scores that train no expert: computed from the frozen features that scripts/finetune_run.py keeps.
 
-Usage: python scripts/finetune_scores.py RUNS [--out book/runs/finetune/scores.csv]
+Usage: python scripts/finetune_scores.py RUNS [--out book/runs/finetune]
 
-One row a part, seed, target and source, one column a variant, large for a good source. Every variant looks at the probe's
-frozen features of all training images of the source and of the shots of the target, after several stages:
+Writes ``scores.csv`` and, where errors are measured, ``choice.csv``.
+
+scores.csv: one row a part, seed, target and source, one column a variant, large for a good source. Every variant looks at
+the probe's frozen features of all training images of the source and of the shots of the target, after several stages:
 
 - ``dda:STAGES:SCALE``: discriminant directions. The within-class covariance of the source, shrunk towards a multiple of the
   identity (Ledoit and Wolf), whitens the features; the directions between its class means are kept, in units of the
@@ -12,8 +14,15 @@ frozen features of all training images of the source and of the shots of the tar
   with the temperature at which it is largest, summed over the stages;
 - ``mix:STAGES:κ``: the same, but the directions are only stretched, by √(1 + κλ/(1 + λ)), and all others kept: what a
   network that was fine-tuned on the source may have done to its features;
+- ``richness:STAGES``: log of the sum of λ/(1 + λ) over a source's directions, summed over the stages: how many directions
+  it tells apart, whatever the target;
 - ``classes``: log of the number of classes of the source, a score that looks at no image;
 - ``dda…+classes``: a sum of both, each divided by its deviation over the sources of the target.
+
+choice.csv: one row a variant. The variant is chosen by its mean τ with the errors after fine-tuning (first seed) among the
+first eight drawn tasks, as targets and as sources (``developed``); it is marked with ``chosen`` 1. Judged are all variants
+among the other eight (``judged``), on these eight targets with all sources (``judged_all``), and on the photographs; with
+the errors of the second seed, where they are measured, under ``…:1``. ``regret…`` likewise.
 """
 
 from __future__ import annotations
@@ -32,6 +41,7 @@ from scipy.special import logsumexp
 from sklearn.covariance import ledoit_wolf_shrinkage
 
 from t2v._files import file_name, read_arrays, table, write_text
+from t2v.comparison import Measured, bootstrap, read_measured
 
 Array = NDArray[np.float64]
 
@@ -107,6 +117,9 @@ def of_pair(
     for name, stages in STAGES.items():
         made |= {f"dda:{name}:{scale}": sum(each[stage, scale] for stage in stages) for scale in SCALES}
         made |= {f"mix:{name}:{k}": sum(each[stage, str(k)] for stage in stages) for k in KAPPAS}
+    for name, stages in STAGES.items():
+        of_stage = [found[stage][1] for stage in stages]
+        made[f"richness:{name}"] = float(sum(np.log((r / (1 + r)).sum()) for r in of_stage))
     made["classes"] = float(np.log(len(np.unique(source["train_labels"]))))
     return made
 
@@ -143,24 +156,71 @@ def scores(folder: Path, names: Sequence[str]) -> list[tuple[str, str, dict[str,
     return made
 
 
+def halves(names: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
+    """Return, for each column of choice.csv about drawn tasks, its targets and sources."""
+    first, second = list(names[: len(names) // 2]), list(names[len(names) // 2 :])
+    return {"developed": (first, first), "judged": (second, second), "judged_all": (second, list(names))}
+
+
+def block(
+    measured: Measured, column: str, targets: Sequence[str], sources: Sequence[str], seed: int
+) -> Array | None:
+    """Return a column for some targets and sources, or None where it is not there yet; a training or two may have failed."""
+    missing = set(targets) - set(measured.targets) or set(sources) - set(measured.candidates)
+    if missing or seed not in measured.seeds:
+        return None
+    rows = [measured.targets.index(name) for name in targets]
+    columns = [measured.candidates.index(name) for name in sources]
+    found = measured.columns[column][np.ix_(rows, columns, [measured.seeds.index(seed)])][:, :, 0]
+    return found if (np.isfinite(found).sum(1) >= 0.8 * (len(sources) - 1)).all() else None
+
+
+def choice(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of choice.csv."""
+    variants = [name for name in rows[0] if name not in ("part", "seed", "target", "source")]
+    made: dict[str, dict[str, Any]] = {name: {"variant": name, "chosen": 0} for name in variants}
+    for part in (part for part in PARTS.values() if (out / f"{part.name}.csv").exists()):
+        truth = read_measured(out / f"{part.name}.csv")
+        where = halves(part.names) if part.name == "drawn" else {part.name: (list(part.names),) * 2}
+        for seed in truth.seeds:
+            said = {
+                (r["target"], r["source"]): r for r in rows if (r["part"], r["seed"]) == (part.name, seed)
+            }
+            for column, (targets, sources) in where.items():
+                errors = block(truth, "finetuned_error", targets, sources, seed)
+                if errors is None or not said:
+                    continue
+                for name in variants:
+                    values = np.array(
+                        [[said.get((t, s), {}).get(name, np.nan) for s in sources] for t in targets]
+                    )
+                    values[np.isnan(errors)] = np.nan
+                    found = bootstrap(values, errors, kind="score", draws=1)
+                    key = column + f":{seed}" * (seed > 0)
+                    made[name] |= {key: found.kendall.value, f"regret_{key}": found.regret.value}
+    if "developed" in made[variants[0]]:
+        max(made.values(), key=lambda row: row["developed"])["chosen"] = 1
+    return list(made.values())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score every part and seed whose tasks are all embedded."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("runs", type=Path, help="of scripts/finetune_run.py")
-    parser.add_argument("--out", type=Path, default=ROOT / "book" / "runs" / "finetune" / "scores.csv")
+    parser.add_argument("--out", type=Path, default=ROOT / "book" / "runs" / "finetune")
     args = parser.parse_args(arguments)
-    rows: list[list[Any]] = []
-    columns: list[str] = []
+    rows: list[dict[str, Any]] = []
     for part in PARTS.values():
         for folder in sorted((args.runs / part.name).glob("seed*")):
             if all((folder / "arrays" / f"frozen--{file_name(name)}.npz").exists() for name in part.names):
-                for target, source, row in scores(folder, part.names):
-                    columns = list(row)
-                    rows.append(
-                        [part.name, int(folder.name.removeprefix("seed")), target, source, *row.values()]
-                    )
+                about = {"part": part.name, "seed": int(folder.name.removeprefix("seed"))}
+                rows += [
+                    {**about, "target": t, "source": s, **row} for t, s, row in scores(folder, part.names)
+                ]
                 print(f"{part.name} {folder.name}", flush=True)
-    write_text(args.out, table(("part", "seed", "target", "source", *columns), rows))
+    write_text(args.out / "scores.csv", table(rows[0], [list(row.values()) for row in rows]))
+    chosen = choice(args.out, rows)
+    write_text(args.out / "choice.csv", table(chosen[0], [list(row.values()) for row in chosen]))
 
 
 if __name__ == "__main__":

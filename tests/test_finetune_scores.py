@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -81,7 +83,10 @@ def test_a_source_with_the_targets_directions_comes_first(script: ModuleType) ->
             s: script.directions(source[f"train:{s}"].astype(float), source["train_labels"]) for s in stages
         }
         rows.append(script.of_pair(source, found, target))
-    assert {n for n in rows[0] if rows[0][n] <= rows[1][n]} == {"classes"}  # as many classes: a tie
+    looks = [name for name in rows[0] if name.startswith(("dda", "mix"))]
+    assert len(looks) == 25
+    assert all(rows[0][name] > rows[1][name] for name in looks)
+    assert rows[0]["classes"] == rows[1]["classes"]
     script.with_classes(rows)
     assert rows[0]["dda:end:unit+classes"] == pytest.approx(1)  # one of two: ±1, and nothing from the classes
 
@@ -96,3 +101,29 @@ def test_stretching_adds_squared_distances(script: ModuleType) -> None:
         return ((v[0] - v[1]) ** 2).sum() / ((v - v.mean(0)) ** 2).sum(1).mean()
 
     assert ((z[0] - z[1]) ** 2).sum() == pytest.approx(square(x) + 10 * square(soft))
+
+
+def test_the_variant_is_chosen_on_the_first_half_alone(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, names = np.random.default_rng(0), tuple("abcdefgh")
+    part = dataclasses.replace(script.PARTS["drawn"], names=names)
+    monkeypatch.setattr(script, "PARTS", {"drawn": part})
+    error = {(t, s): rng.random() for t in names for s in names if s != t}
+    first = set("abcd")
+    rows, lines = [], ["seed,target,candidate,finetuned_error"]
+    for (t, s), value in error.items():
+        lines.append(f"0,{t},{s},{value}")
+        early = -value if {t, s} <= first else value  # right in the first half only
+        late = -value if not {t, s} & first else value
+        rows.append({"part": "drawn", "seed": 0, "target": t, "source": s, "early": early, "late": late})
+    (tmp_path / "drawn.csv").write_text("\n".join(lines) + "\n")
+    early, late = script.choice(tmp_path, rows)
+    assert (early["chosen"], late["chosen"]) == (1, 0)
+    assert early["developed"] == late["judged"] == pytest.approx(1)
+    assert early["judged"] == late["developed"] == pytest.approx(-1)
+    assert early["regret_developed"] == 0 < early["regret_judged"]
+    (tmp_path / "drawn.csv").write_text("\n".join(lines[:30]) + "\n")  # the second half is not measured yet
+    early, late = script.choice(tmp_path, rows)
+    assert early["chosen"] == 1
+    assert "judged" not in early
