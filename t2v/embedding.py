@@ -340,8 +340,7 @@ def embed(
         If the task has a single class, a class has fewer than two images, ``max_samples`` leaves a class with fewer, or
         an argument is unknown.
     """
-    if method not in get_args(Method):
-        raise ValueError(f"method: {method!r} is unknown; accepted: {', '.join(get_args(Method))}")
+    _check_method(method)
     if len(task.classes) < 2:
         raise ValueError(
             f"task {task.name!r} has {len(task.classes)} class: its label is certain, without information; at least two"
@@ -374,10 +373,20 @@ def embed(
         "image_size": int(images.shape[1]),
         "seconds": round(time.perf_counter() - start, 2),
         **uncertainty,
-        **({"left_out": probe.left_out} if probe.left_out else {}),
+        **_left_out(probe),
     }
     where = _slices(list(parts), [len(v) for v in parts.values()])
     return TaskEmbedding(np.concatenate(list(parts.values())), where, task.name, probe.name, metadata)
+
+
+def _check_method(method: str) -> None:
+    if method not in get_args(Method):
+        raise ValueError(f"method: {method!r} is unknown; accepted: {', '.join(get_args(Method))}")
+
+
+def _left_out(probe: Probe) -> dict[str, dict[str, str]]:
+    """Return the metadata's entry on weights that are not in the embedding; none where all are."""
+    return {"left_out": probe.left_out} if probe.left_out else {}
 
 
 def _information(
@@ -455,6 +464,7 @@ def canonical(
     method: Method = "rademacher",
     seed: int = 0,
     batch_size: int = 64,
+    layers: Sequence[str] | None = None,
 ) -> TaskEmbedding:
     """Return the embedding of the probe's own task: the Fisher information with the head that it was trained with.
 
@@ -466,27 +476,24 @@ def canonical(
         Must have kept its classifier.
     images : array of uint8
         ``(n, h, w, 3)``: images like those that the probe was trained on; any natural photographs do.
-    method, seed, batch_size
+    method, seed, batch_size, layers
         As for :func:`embed`.
 
     Returns
     -------
     TaskEmbedding
-        Named ``"canonical"``.
+        Named ``"canonical"``; its metadata hold ``left_out`` as those of :func:`embed` do.
 
     Raises
     ------
     ValueError
-        If the probe has no classifier.
+        If the probe has no classifier, or an argument is unknown.
     """
+    _check_method(method)
+    probe = with_layers(probe, layers)
     if probe.classifier is None:
         raise ValueError(f"probe {probe.name!r} has no classifier of its own, so no canonical embedding")
     parts = _information(probe, probe.classifier, images, method, 1, precision.BETA, seed, batch_size)
-    layers = _slices(list(parts), [len(v) for v in parts.values()])
-    return TaskEmbedding(
-        np.concatenate(list(parts.values())),
-        layers,
-        "canonical",
-        probe.name,
-        {"seed": seed, "n_fisher": len(images)},
-    )
+    where = _slices(list(parts), [len(v) for v in parts.values()])
+    metadata = {"method": method, "seed": seed, "n_fisher": len(images), **_left_out(probe)}
+    return TaskEmbedding(np.concatenate(list(parts.values())), where, "canonical", probe.name, metadata)

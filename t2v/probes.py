@@ -90,13 +90,21 @@ class Probe:
     @property
     def left_out(self) -> dict[str, str]:
         """Weights of convolutions and linear maps that are not in :attr:`layers` though none chose so, and why."""
-        found = {}
+        found: dict[str, str] = {}
+        shared: dict[
+            int, list[str]
+        ] = {}  # a module under two names is one, a weight of two modules is shared
+        for name, module in self.model.named_modules():
+            for key, weight in module._parameters.items():
+                shared.setdefault(id(weight), []).append(f"{name}.{key}")
         for name in self._candidates():
             layer = name.removesuffix(".weight")
             if layer in self.uncalled:
                 found[name] = "a forward pass does not call the layer"
             elif "weight" not in self.model.get_submodule(layer)._parameters:
                 found[name] = "the weight is made of other parameters"
+            elif len(sharers := shared[id(self.model.get_parameter(name))]) > 1:
+                found[name] = f"the weight is shared by {', '.join(sharers)}"
         return found
 
     def _candidates(self) -> list[str]:

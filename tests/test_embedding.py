@@ -350,6 +350,17 @@ def test_canonical_uses_the_probes_own_head(tiny: probes.Probe) -> None:
     )
     assert np.allclose(got.values, torch.cat(list(want.values())).numpy(), rtol=1e-5)
     assert got.task == "canonical"
+    part = embedding.canonical(tiny, images, method="exact", layers=["conv2"])
+    assert list(part.layers) == ["conv2.weight"]
+    assert np.allclose(part.values, got.values[got.layers["conv2.weight"]], rtol=1e-5)
+    with pytest.raises(ValueError, match="'conv3' stands for no convolution"):
+        embedding.canonical(tiny, images, layers=["conv3"])
+    with pytest.raises(ValueError, match="method: 'fast' is unknown"):
+        embedding.canonical(tiny, images, method="fast")
+    net = Tiny()
+    net.auxiliary = nn.Linear(12, 2)
+    resting = embedding.canonical(probes.from_module(net), images)
+    assert list(resting.metadata["left_out"]) == ["auxiliary.weight"]
     import dataclasses
 
     with pytest.raises(ValueError, match="no classifier"):

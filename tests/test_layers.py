@@ -648,6 +648,7 @@ SAMPLE = {
     "test_nfnet": "slow",
     "mobilenetv3_small_050": "plain",
     "lcnet_035": "plain",
+    "regnety_002": "plain",
 }
 
 

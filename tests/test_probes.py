@@ -180,6 +180,25 @@ def test_layers_that_cannot_be_computed_are_left_out_and_named() -> None:
     assert chosen.layers == ["conv1.weight", "layer4.1.conv1.weight", "layer4.1.conv2.weight"]
 
 
+class Tied(Aside):
+    """Two convolutions with one weight, and one convolution that is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.normed, self.twin = nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1)
+        self.twin.weight = self.normed.weight
+        self.again = self.stem
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.twin(self.normed(self.again(x)).relu()).mean((2, 3)))
+
+
+def test_weights_that_layers_share_are_left_out() -> None:
+    probe = probes.from_module(Tied(), input_size=40)
+    assert probe.layers == ["stem.weight"]
+    assert probe.left_out["twin.weight"] == "the weight is shared by normed.weight, twin.weight"
+
+
 def test_a_network_of_a_fixed_size_has_its_images_resized() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     assert probes.from_module(Aside(), input_size=40).resize
