@@ -23,21 +23,33 @@ from torch import Tensor, nn
 from t2v import distance
 from t2v._files import atomically
 from t2v.baselines import h_score, leep, logme, nce, nearest_class_mean, transrate
-from t2v.comparison import Comparison, bootstrap, compare
+from t2v.comparison import (
+    Comparison,
+    Measured,
+    across_seeds,
+    bootstrap,
+    compare,
+    read_measured,
+    top,
+    weighted_kendall,
+)
 from t2v.embedding import TaskEmbedding, fit_head, split, trivial
 from t2v.probes import Probe
 from t2v.tasks import Task
 
 __all__ = [
     "Comparison",
+    "Measured",
     "Ranked",
     "Recipe",
     "Trained",
     "TrainingError",
+    "across_seeds",
     "bootstrap",
     "choose_recipe",
     "compare",
     "finetune",
+    "folds",
     "gain",
     "h_score",
     "leep",
@@ -47,9 +59,12 @@ __all__ = [
     "nearest_class_mean",
     "rank",
     "read_about",
+    "read_measured",
     "save_expert",
+    "top",
     "train_expert",
     "transrate",
+    "weighted_kendall",
 ]
 
 Array = NDArray[np.float64]
