@@ -21,8 +21,11 @@ the probe's frozen features of all training images of the source and of the shot
 
 choice.csv: one row a variant. The variant is chosen by its mean τ with the errors after fine-tuning (first seed) among the
 first eight drawn tasks, as targets and as sources (``developed``); it is marked with ``chosen`` 1. Judged are all variants
-among the other eight (``judged``), on these eight targets with all sources (``judged_all``), and on the photographs; with
-the errors of the second seed, where they are measured, under ``…:1``. ``regret…`` likewise.
+among the other eight (``judged``), and on the photographs. The eight sources of the first half are drawn signs all, and
+little sets them apart; so a second choice (``chosen_all``) sees the same targets with all sixteen sources
+(``developed_all``), and is judged on the other targets with all sources (``judged_all``): there the targets had no part in
+the choice, the sources had. With the errors of the second seed, where they are measured, under ``…:1``; ``regret…``
+likewise.
 """
 
 from __future__ import annotations
@@ -159,7 +162,8 @@ def scores(folder: Path, names: Sequence[str]) -> list[tuple[str, str, dict[str,
 def halves(names: Sequence[str]) -> dict[str, tuple[list[str], list[str]]]:
     """Return, for each column of choice.csv about drawn tasks, its targets and sources."""
     first, second = list(names[: len(names) // 2]), list(names[len(names) // 2 :])
-    return {"developed": (first, first), "judged": (second, second), "judged_all": (second, list(names))}
+    of_all = {"developed_all": (first, list(names)), "judged_all": (second, list(names))}
+    return {"developed": (first, first), "judged": (second, second), **of_all}
 
 
 def block(
@@ -178,7 +182,9 @@ def block(
 def choice(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of choice.csv."""
     variants = [name for name in rows[0] if name not in ("part", "seed", "target", "source")]
-    made: dict[str, dict[str, Any]] = {name: {"variant": name, "chosen": 0} for name in variants}
+    made: dict[str, dict[str, Any]] = {
+        name: {"variant": name, "chosen": 0, "chosen_all": 0} for name in variants
+    }
     for part in (part for part in PARTS.values() if (out / f"{part.name}.csv").exists()):
         truth = read_measured(out / f"{part.name}.csv")
         where = halves(part.names) if part.name == "drawn" else {part.name: (list(part.names),) * 2}
@@ -198,8 +204,9 @@ def choice(out: Path, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
                     found = bootstrap(values, errors, kind="score", draws=1)
                     key = column + f":{seed}" * (seed > 0)
                     made[name] |= {key: found.kendall.value, f"regret_{key}": found.regret.value}
-    if "developed" in made[variants[0]]:
-        max(made.values(), key=lambda row: row["developed"])["chosen"] = 1
+    for mark, column in (("chosen", "developed"), ("chosen_all", "developed_all")):
+        if column in made[variants[0]]:
+            max(made.values(), key=lambda row: row[column])[mark] = 1
     return list(made.values())
 
 

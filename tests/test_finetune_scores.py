@@ -120,6 +120,7 @@ def test_the_variant_is_chosen_on_the_first_half_alone(
     (tmp_path / "drawn.csv").write_text("\n".join(lines) + "\n")
     early, late = script.choice(tmp_path, rows)
     assert (early["chosen"], late["chosen"]) == (1, 0)
+    assert early["chosen_all"] + late["chosen_all"] == 1
     assert early["developed"] == late["judged"] == pytest.approx(1)
     assert early["judged"] == late["developed"] == pytest.approx(-1)
     assert early["regret_developed"] == 0 < early["regret_judged"]
