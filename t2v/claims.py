@@ -67,7 +67,7 @@ class Claim:
     Attributes
     ----------
     id : str
-        ``"C01"`` … ``"C37"``.
+        ``"C01"`` … ``"C38"``.
     claim : str
         What the paper says, in Markdown.
     where : str
@@ -233,7 +233,7 @@ def verdict(
     Parameters
     ----------
     claim_id : str
-        ``"C01"`` … ``"C37"``.
+        ``"C01"`` … ``"C38"``.
     computed : str, optional
         The verdict as a word, an expression of the experiment's numbers: the form before ``holds`` existed.
     evidence : str

@@ -297,6 +297,44 @@ def _mean_interval(parts: Sequence[Interval], level: float) -> Interval:
     return Interval(float(np.mean([part.value for part in parts])), float(low), float(high), draws)
 
 
+def partial(xy: Interval, zy: Interval, xz: Interval, *, level: float = 0.95) -> Interval:
+    r"""Return the partial rank correlation of x and y given z, from the three plain ones.
+
+    .. math:: τ_{xy \cdot z} = \frac{τ_{xy} - τ_{xz}\, τ_{zy}}{\sqrt{(1 - τ_{xz}^2)(1 - τ_{zy}^2)}}
+
+    Parameters
+    ----------
+    xy, zy, xz : Interval
+        The correlations, each a mean over targets, from equal resamples (one seed and number of draws).
+    level : float
+        Coverage of the percentile interval.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        If the numbers of draws differ.
+
+    Notes
+    -----
+    Source: Kendall (1942), *Biometrika* 32, 277–283, applied to the means over targets.
+    """
+    if not len(xy.draws) == len(zy.draws) == len(xz.draws):
+        raise ValueError("xy, zy, xz: the numbers of draws differ; equal resamples are accepted")
+
+    def given(a: Array, b: Array, c: Array) -> Array:
+        return _ratio(a - b * c, (1 - b**2) * (1 - c**2))
+
+    draws = given(xy.draws, zy.draws, xz.draws)
+    value = given(*(np.array(one.value) for one in (xy, zy, xz)))
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(draws[np.isfinite(draws)], [tail, 100 - tail])
+    return Interval(float(value), float(low), float(high), draws)
+
+
 @dataclass(frozen=True, eq=False)
 class Top:
     """What trying the first k sources of a prediction gives, one value a target.

@@ -94,6 +94,53 @@ def test_the_number_of_classes_is_a_rival() -> None:
     )
 
 
+def by_seed(key: str) -> np.ndarray:
+    """Return a column of the committed pairs ``(targets, sources, seeds)``, without the diagonal."""
+    about = json.loads((RUN / "config.json").read_text(encoding="utf-8"))
+    off = np.where(np.eye(len(about["config"]["tasks"]), dtype=bool), np.nan, 1.0)
+    columns = [atlas.read_pairs(RUN / f"pairs-seed{seed}.csv")[1] for seed in about["seeds"]]
+    return np.stack([c[key] * off for c in columns], axis=-1)
+
+
+def of_source(key: str) -> np.ndarray:
+    """Return a source's value for every target, larger for a source that is expected to be better."""
+    rows, errors = read_csv(RUN / "tasks.csv"), by_seed("error")
+    n, seeds = errors.shape[1:]
+    values = np.array([float(row[key]) for row in rows]).reshape(seeds, n).T
+    return np.broadcast_to(values, errors.shape) * np.where(np.isnan(errors), np.nan, 1.0)
+
+
+def test_classes_of_the_source_count_beyond_its_nearness_and_its_norm_does_not() -> None:
+    """Of three measures of a source's complexity the number of classes orders sources, given the distance, too."""
+    errors, near = by_seed("error"), by_seed("d_sym")
+    zy = comparison.across_seeds(near, errors, draws=200).kendall
+    plain, given = {}, {}
+    for key in ("n_classes", "entropy", "norm"):
+        x = of_source(key)
+        plain[key] = comparison.across_seeds(x, errors, kind="score", draws=200).kendall
+        xz = comparison.across_seeds(x, near, kind="score", same=True, draws=200).kendall
+        given[key] = comparison.partial(plain[key], zy, xz)
+    assert plain["n_classes"].value == pytest.approx(0.431, abs=0.002)
+    assert given["n_classes"].low > 0.1
+    assert given["entropy"].low < 0.05
+    assert given["norm"].value < 0
+
+
+def test_scores_on_the_shots_share_their_luck_and_crossing_the_seeds_takes_it_away() -> None:
+    """LogME sees the shots on which the head is fitted; judged by other shots it is at the ceiling. Task2Vec loses nothing."""
+    errors = by_seed("error")
+    ceiling = comparison.across_seeds(errors, errors, draws=100).kendall.value
+    for key, kind, luck in (("logme", "score", 0.1), ("task2vec", "distance", 0.0)):
+        values = by_seed(key)
+        own, other = (
+            comparison.across_seeds(values, errors, kind=kind, same=same, draws=1).kendall.value
+            for same in (True, False)
+        )
+        assert own - other == pytest.approx(luck, abs=0.02), key
+        assert other < ceiling + 0.02
+    assert ceiling == pytest.approx(0.57, abs=0.01)
+
+
 @pytest.mark.slow
 def test_the_script_writes_such_tables(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

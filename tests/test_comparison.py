@@ -260,3 +260,30 @@ def test_a_table_becomes_arrays(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ValueError, match=message):
             comparison.read_measured(file)
+
+
+def test_partial_correlation_by_hand_and_without_confounding() -> None:
+    def interval(value: float) -> comparison.Interval:
+        return comparison.Interval(value, value, value, np.full(10, value))
+
+    found = comparison.partial(interval(0.5), interval(0.4), interval(0.3))
+    want = (0.5 - 0.12) / np.sqrt((1 - 0.16) * (1 - 0.09))
+    assert (found.value, found.low, found.high) == pytest.approx((want, want, want))
+    assert comparison.partial(interval(0.5), interval(0.0), interval(0.0)).value == 0.5
+    # all that x says of y it says through z
+    assert comparison.partial(interval(0.12), interval(0.4), interval(0.3)).value == pytest.approx(0)
+    short = comparison.Interval(0.5, 0.5, 0.5, np.full(9, 0.5))
+    with pytest.raises(ValueError, match="numbers of draws differ"):
+        comparison.partial(short, interval(0.1), interval(0.1))
+
+
+def test_partial_correlation_of_a_confounded_pair_is_none() -> None:
+    """Two noisy copies of z go together, and not given z; rank correlations leave a little, as z is no straight line."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(200, 12))
+    x, y = z + 0.7 * rng.normal(size=z.shape), z + 0.7 * rng.normal(size=z.shape)
+    xy, zy, xz = (comparison.bootstrap(a, b, draws=50).kendall for a, b in ((x, y), (z, y), (x, z)))
+    left = comparison.partial(xy, zy, xz)
+    assert xy.low > 0.35
+    assert abs(left.value) < 0.2
+    assert left.draws.shape == (50,)
