@@ -150,6 +150,35 @@ def centred_by_means(d):
     return -(s - s.mean(0) - s.mean(1)[:, None] + s.mean()) / 2
 
 
+def leep_by_loops(theta, labels, rows=False):
+    n, classes = theta.shape
+    joint = [
+        [sum(theta[i, z] for i in range(n) if labels[i] == y) / n for z in range(classes)]
+        for y in set(labels)
+    ]
+    whole = [[sum(row) if rows else sum(r[z] for r in joint) for z in range(classes)] for row in joint]
+    given = [[p / w for p, w in zip(row, wide, strict=True)] for row, wide in zip(joint, whole, strict=True)]
+    return sum(math.log(sum(given[labels[i]][z] * theta[i, z] for z in range(classes))) for i in range(n)) / n
+
+
+def one_hot(labels):
+    found, places = np.unique(labels, return_inverse=True)
+    return np.eye(len(found))[places]
+
+
+def crossed_by_counting(distances, errors, takes=lambda a, b: a != b):
+    targets, sources, seeds = errors.shape
+    taus = []
+    for a, b in itertools.product(range(seeds), repeat=2):
+        for t in range(targets) if takes(a, b) else ():
+            agree = [
+                np.sign((distances[t, i, a] - distances[t, j, a]) * (errors[t, i, b] - errors[t, j, b]))
+                for i, j in itertools.combinations(range(sources), 2)
+            ]
+            taus.append(np.mean(agree))
+    return np.mean(taus)
+
+
 def symmetric_by_scipy(f_a, f_b):
     use = f_a + f_b != 0
     return cosine(f_a[use] / (f_a + f_b)[use], f_b[use] / (f_a + f_b)[use])
@@ -280,9 +309,9 @@ RIGHT: dict[str, list[Any]] = {
     "9.5": [centred_by_means],
     "9.6": [0.2],
     "10.1": [0.4],
-    "10.2": [symmetric_by_scipy],
+    "10.2": [leep_by_loops],
     "10.3": [lambda s, t, r, a: symmetric_by_scipy(s, t) - a * symmetric_by_scipy(s, r)],
-    "10.4": [lambda t, s: t / s - 1],
+    "10.4": [crossed_by_counting],
     "10.5": [0.12],
     "10.6": [lambda d, e: (e[np.argsort(d)[0]] - min(e)) / min(e)],
 }
@@ -793,10 +822,11 @@ WRONG: dict[str, Wrong] = {
     ],
     "10.1": [(0.6, "cosine"), (0.625, "norms"), (0.8, "sine"), (40.0, "Not yet"), (-0.4, SIGN)],
     "10.2": [
-        (lambda a, b: 1 - symmetric_by_scipy(a, b), "one minus it"),
-        (lambda a, b: cosine(a, b), "raw embeddings"),
-        (lambda a, b: 1 - np.nansum(a * b / (a + b + 1e-300) ** 2), "not unit vectors"),
-        (lambda a, b: cosine(a / (a + b), b / (a + b)), "not finite"),
+        (lambda t, y: leep_by_loops(t, y) / math.log(2), "bits"),
+        (lambda t, y: -leep_by_loops(t, y), SIGN),
+        (lambda t, y: leep_by_loops(t, y) * len(y), "not the sum"),
+        (lambda t, y: leep_by_loops(one_hot(t.argmax(1)), y), "That is NCE"),
+        (lambda t, y: leep_by_loops(t, y, rows=True), "each column of the joint"),
     ],
     "10.3": [
         (lambda *x: max(0, d_asym(*x)), "do not cut it off at 0"),
@@ -808,11 +838,14 @@ WRONG: dict[str, Wrong] = {
         (lambda s, t, r, a: cosine(s, t) - a * cosine(s, r), "not the plain cosine"),
     ],
     "10.4": [
-        (lambda t, s: 1 - t / s, SIGN),
-        (lambda t, s: abs(t / s - 1), "no absolute value"),
-        (lambda t, s: min(0, t / s - 1), "do not cut"),
-        (lambda t, s: t - s, "absolute change"),
-        (lambda t, s: s / t - 1, "exchanged"),
+        (lambda d, e: crossed_by_counting(d, e, lambda a, b: a == b), "whose luck it shares"),
+        (lambda d, e: crossed_by_counting(d, e, lambda a, b: True), "a seed with itself"),
+        (
+            lambda d, e: crossed_by_counting(d.mean(2)[..., None], e.mean(2)[..., None], lambda a, b: True),
+            "first",
+        ),
+        (lambda d, e: -crossed_by_counting(d, e), SIGN),
+        (lambda d, e: crossed_by_counting(d.transpose(1, 0, 2), e.transpose(1, 0, 2)), "over the sources"),
     ],
     "10.5": [
         (25 / 3, "Upside down"),

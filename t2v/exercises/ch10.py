@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import kendalltau, spearmanr
 
-from t2v import distance
+from t2v import baselines, distance
 from t2v.exercises import Exercise
 
 Array = np.ndarray[Any, Any]
@@ -19,10 +20,6 @@ def _three(rng: np.random.Generator) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _two(rng: np.random.Generator) -> tuple[Any, ...]:
-    return _three(rng)[:2]
-
-
 def _with_alpha(rng: np.random.Generator) -> tuple[Any, ...]:
     """Return source, target, reference and α; every other source is so near the target that d_asym is negative."""
     source, target, reference = _three(rng)
@@ -31,15 +28,88 @@ def _with_alpha(rng: np.random.Generator) -> tuple[Any, ...]:
     return source, target, reference, float(rng.uniform(0.1, 1))
 
 
-def _inner(a: Array, b: Array) -> float:
-    """Return the inner product of the shares."""
-    seen = a + b > 0
-    return float((a * b)[seen] @ (1 / (a + b)[seen] ** 2))
+def _answers(rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return a source's probabilities on 40 images, tied to their labels, and the labels, of unequal classes."""
+    labels = np.concatenate([np.arange(3), rng.choice(3, 37, p=[0.6, 0.3, 0.1])])
+    logits = 2 * rng.normal(size=(3, 5))[labels] + rng.normal(size=(40, 5))
+    theta = np.exp(logits)
+    return theta / theta.sum(1, keepdims=True), labels
 
 
-def _errors(rng: np.random.Generator) -> tuple[float, float]:
-    a, b = rng.uniform(0.1, 0.9, 2)
-    return float(a), float(b)
+def _joint(theta: Array, labels: Array) -> Array:
+    """Return the empirical joint of the target's and the source's classes, (target classes, source classes)."""
+    joint = np.zeros((labels.max() + 1, theta.shape[1]))
+    np.add.at(joint, labels, theta / len(labels))
+    return joint
+
+
+def _each(theta: Array, labels: Array) -> Array:
+    """Return each image's likelihood of its label."""
+    joint = _joint(theta, labels)
+    return np.asarray(((joint / joint.sum(0))[labels] * theta).sum(1))
+
+
+def _given_labels(theta: Array, labels: Array) -> float:
+    """Return LEEP with the joint's rows, and not its columns, summing to one."""
+    joint = _joint(theta, labels)
+    return float(np.log(((joint / joint.sum(1, keepdims=True))[labels] * theta).sum(1)).mean())
+
+
+def _log_inside(theta: Array, labels: Array) -> float:
+    joint = _joint(theta, labels)
+    return float((np.log(joint / joint.sum(0))[labels] * theta).sum(1).mean())
+
+
+def _hard(theta: Array, labels: Array) -> float:
+    return baselines.nce(theta.argmax(1), labels)
+
+
+def crossed(distances: Array, errors: Array, *, same: bool = False, statistic: Any = kendalltau) -> float:
+    """Return the mean over targets and pairs of seeds of the correlation of one seed's distance with another's error.
+
+    Parameters
+    ----------
+    distances, errors : array
+        ``(targets, sources, seeds)``.
+    same : bool
+        Judge each seed by its own errors instead.
+    statistic : callable
+        The correlation: SciPy's ``kendalltau``, or one like it.
+    """
+    targets, _, seeds = errors.shape
+    pairs = [(a, b) for a in range(seeds) for b in range(seeds) if (a == b) == same]
+    taus = [
+        statistic(distances[t, :, a], errors[t, :, b]).statistic for a, b in pairs for t in range(targets)
+    ]
+    return float(np.mean(taus))
+
+
+def _pooled(distances: Array, errors: Array) -> float:
+    """Return the same of all pairs at once, targets mixed."""
+    flat = [x.reshape(1, -1, x.shape[2]) for x in (distances, errors)]
+    return crossed(*flat)
+
+
+def _all_pairs(distances: Array, errors: Array) -> float:
+    """Return the mean over all pairs of seeds, those of one seed with itself among them."""
+    n = errors.shape[2]
+    return (crossed(distances, errors, same=True) + (n - 1) * crossed(distances, errors)) / n
+
+
+def _means_first(distances: Array, errors: Array) -> float:
+    return crossed(distances.mean(2, keepdims=True), errors.mean(2, keepdims=True), same=True)
+
+
+def _over_targets(distances: Array, errors: Array) -> float:
+    return crossed(np.swapaxes(distances, 0, 1), np.swapaxes(errors, 0, 1))
+
+
+def _three_seeds(rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return distances and errors of 5 targets, 7 sources and 3 seeds that share a seed's luck; targets differ in level."""
+    truth, level = rng.normal(size=(5, 7, 1)), 2 * rng.normal(size=(5, 1, 1))
+    luck = rng.normal(size=(5, 7, 3))
+    distances = truth + luck + 0.3 * rng.normal(size=(5, 7, 3))
+    return distances, truth + luck + level + 0.3 * rng.normal(size=(5, 7, 3))
 
 
 def relative_regret(distances: Array, errors: Array) -> float:
@@ -52,10 +122,6 @@ def _choices(rng: np.random.Generator) -> tuple[Array, Array]:
     distances, errors = rng.permutation(6) + rng.uniform(size=6), rng.uniform(0.1, 0.9, 6)
     errors[[distances.argmin(), distances.argmax()]] = rng.uniform(0.9, 1, 2)
     return distances, errors
-
-
-def _gain(transfer: float, scratch: float) -> float:
-    return (transfer - scratch) / scratch
 
 
 EXERCISES = {
@@ -72,18 +138,22 @@ EXERCISES = {
         "norms; the distance is one minus it.",
     ),
     "10.2": Exercise(
-        distance.symmetric,
-        _two,
+        baselines.leep,
+        _answers,
         {
-            "That is the cosine; the distance is one minus it.": lambda a, b: 1 - distance.symmetric(a, b),
-            "That is the cosine distance of the raw embeddings: take the shares F/(F_a + F_b) first.": distance.cosine,
-            "Divide by the norms of the shares: they are not unit vectors.": lambda a, b: 1 - _inner(a, b),
-            "That is the inner product of the shares: divide by their norms, and take the distance.": lambda a, b: (
-                _inner(a, b)
+            "The conditional is P(y | z): each column of the joint sums to one, not each row.": _given_labels,
+            "The logarithm comes after the sum over z, not inside it.": _log_inside,
+            "That is NCE: keep the probabilities, do not take the most probable class.": _hard,
+            "The sign is wrong: LEEP is a log-likelihood, and negative.": lambda t, y: -baselines.leep(t, y),
+            "Take the mean over the images, not the sum.": lambda t, y: len(y) * baselines.leep(t, y),
+            "The logarithm is missing, or comes after the mean over the images.": [
+                lambda t, y: float(_each(t, y).mean()),
+                lambda t, y: float(np.log(_each(t, y).mean())),
+            ],
+            "Use the conditional P(y | z), not the joint.": lambda t, y: float(
+                np.log((_joint(t, y)[y] * t).sum(1)).mean()
             ),
-            "That is the angle; the distance is one minus its cosine.": lambda a, b: float(
-                np.arccos(1 - distance.symmetric(a, b))
-            ),
+            "That is in bits; take the natural logarithm.": lambda t, y: baselines.leep(t, y) / np.log(2),
         },
     ),
     "10.3": Exercise(
@@ -119,21 +189,23 @@ EXERCISES = {
         },
     ),
     "10.4": Exercise(
-        _gain,
-        _errors,
+        crossed,
+        _three_seeds,
         {
-            "The sign is wrong: a gain is negative, as it is a change of error.": lambda t, s: -_gain(t, s),
-            "The sign says whether transfer helped: take no absolute value.": lambda t, s: abs(_gain(t, s)),
-            "Transfer can hurt, and then the gain is positive: do not cut it off at 0.": lambda t, s: min(
-                0.0, _gain(t, s)
+            "That judges each seed by its own errors, whose luck it shares: take different seeds.": lambda d, e: (
+                crossed(d, e, same=True)
             ),
-            "Transfer can help, and then the gain is negative: do not cut it off at 0.": lambda t, s: max(
-                0.0, _gain(t, s)
+            "Leave out the pairs of a seed with itself.": _all_pairs,
+            "Do not average over the seeds first.": _means_first,
+            "One τ for each target, then the mean: do not pool the targets.": _pooled,
+            "Take τ over the sources of a target, not over the targets of a source.": _over_targets,
+            "That is Spearman's ρ; Kendall's τ is asked for.": lambda d, e: crossed(
+                d, e, statistic=spearmanr
             ),
-            "That is the ratio; the gain is what it exceeds one by.": lambda t, s: t / s,
-            "The arguments are exchanged: the error with transfer comes first.": lambda t, s: _gain(s, t),
-            "Divide by the error without transfer, not by the error after it.": lambda t, s: (t - s) / t,
-            "That is the absolute change; divide by the error without transfer.": lambda t, s: t - s,
+            "The sign is wrong: a small distance belongs to a small error, and that is τ > 0.": lambda d, e: (
+                -crossed(d, e)
+            ),
+            "That is the sum over the pairs of seeds; take the mean.": lambda d, e: 6 * crossed(d, e),
         },
     ),
     "10.5": Exercise(
