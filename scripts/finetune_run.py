@@ -37,7 +37,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # Idle threads that spin slow a shared machine to a crawl; both must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -391,9 +391,14 @@ def grow(run: Run, name: str) -> None:
 
 
 def expert(run: Run, name: str, rate: float | None = None) -> probes.Probe:
-    """Read a task's expert: the chosen one, or that of a rate."""
+    """Read a task's expert, the chosen one or that of a rate; one that only the tables know is trained again."""
     rate = read(run.file("experts-chosen", name))["rate"] if rate is None else rate
-    return transfer.load_expert(run.file("experts", name, f"{rate:g}"), run.probe)[0]
+    file = run.file("experts", name, f"{rate:g}")
+    if not file.exists():
+        grid = [Recipe(rate, EXPERT_EPOCHS, BATCH)]
+        (made,) = transfer.train_expert(run.probe, run.task(name), grid, seed=run.seed, device="cpu").experts
+        transfer.save_expert(cast("probes.Probe", made), file)
+    return transfer.load_expert(file, run.probe)[0]
 
 
 def random_start(run: Run) -> probes.Probe:
@@ -473,8 +478,8 @@ def rates_of(run: Run, source: str) -> None:
         return
     found: dict[str, dict[str, float]] = {}
     for rate in RATES:
-        if not run.file("experts", source, f"{rate:g}").exists():
-            continue  # that training failed
+        if read(run.file("experts-chosen", source))["errors"].get(str(rate), 1.0) == 1.0:
+            continue  # that training failed: all held-out images count as errors then
         network = expert(run, source, rate)
         for target in run.part.names:
             if target != source:

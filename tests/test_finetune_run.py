@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -83,6 +84,29 @@ def test_a_stopped_run_goes_on(
         assert values[0] == values[1], column
     again = start(script, probe, tmp_path / "stopped", *some, "--tables")
     assert (again / "drawn.csv").read_text() == (stopped / "drawn.csv").read_text()
+
+
+def test_another_machine_goes_on_from_the_tables(
+    script: ModuleType, probe: probes.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = (NAMES, "--parts", "drawn:0", "drawn:1")
+    monkeypatch.setattr(script, "random_start", lambda run: probe)
+    whole = start(script, probe, tmp_path / "whole", *some)
+    out, lines = tmp_path / "moved" / "out", (whole / "drawn.csv").read_text().splitlines()
+    shutil.copytree(whole, out)
+    lost = [row for row in lines if row.startswith("0,textures,digits") or row.startswith("1,textures,mnist")]
+    (out / "drawn.csv").write_text("\n".join(row for row in lines if row not in lost) + "\n")
+    load_script("finetune_unpack").main([str(tmp_path / "moved" / "runs"), "--out", str(out)])
+
+    kept, done = script.keep, []
+    monkeypatch.setattr(script, "keep", lambda path, found: (kept(path, found), done.append(path)))
+    start(script, probe, tmp_path / "moved", *some)
+    assert len(lost) == 2 == sum(path.parent.name == "pairs" for path in done)
+    assert {p.parent.name for p in done} == {"pairs", "tasks", "apart"}  # no recipe, control or choice again
+    for file in ("drawn", "recipes", "rates", "controls"):
+        for old, new in zip(read_csv(whole / f"{file}.csv"), read_csv(out / f"{file}.csv"), strict=True):
+            for column in set(old) - {"seconds", "seconds_head", "seconds_scores", "seconds_finetune"}:
+                assert old[column] == new[column], (file, column)
 
 
 def test_the_choice_of_tasks_is_balanced(script: ModuleType) -> None:
