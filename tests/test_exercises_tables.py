@@ -211,6 +211,17 @@ def best_fits(predictions, signs):
     return np.mean([max(np.mean(h * s) for h in predictions) for s in signs])
 
 
+def null_by_rank(inputs, hidden, classes, dead):
+    """All weights less the rank: the live units' weights less two a unit, and the output's biases less one."""
+    live = hidden - dead
+    weights = (inputs + 1) * hidden + (hidden + 1) * classes
+    return weights - ((inputs + classes + 1 - 2) * live + classes - 1)
+
+
+def upper(*matrices):
+    return [m[np.triu_indices(len(m), 1)] for m in matrices]
+
+
 RIGHT: dict[str, list[Any]] = {
     "1.1": [
         lambda p: special.entr(p).sum() / LN2,
@@ -295,6 +306,7 @@ RIGHT: dict[str, list[Any]] = {
     "7.5": [0.0625],
     "7.6": [45],
     "7.7": [lambda a, b: 2 * math.exp((math.log(a) + math.log(b)) / 2)],
+    "7.9": [null_by_rank],
     "8.1": [lambda f: f.reshape(len(f), -1).mean(1), lambda f: [one.mean() for one in f]],
     "8.2": [lambda z: np.mean([p @ (1 - p) for p in special.softmax(z, axis=1)])],
     "8.3": [0.707, 0.7071],
@@ -308,6 +320,7 @@ RIGHT: dict[str, list[Any]] = {
     "9.4": [curve_by_loop],
     "9.5": [centred_by_means],
     "9.6": [0.2],
+    "9.9": [lambda a, b, c: partial_by_residuals(*upper(a, b, c))],
     "10.1": [0.4],
     "10.2": [leep_by_loops],
     "10.3": [lambda s, t, r, a: symmetric_by_scipy(s, t) - a * symmetric_by_scipy(s, r)],
@@ -318,6 +331,13 @@ RIGHT: dict[str, list[Any]] = {
 
 
 # -- wrong answers ------------------------------------------------------------------------------------------------
+
+
+def pearson_given(x, y, z):
+    """Return the partial correlation of values, not of ranks."""
+    x, y, z = (v - v.mean() for v in (x, y, z))
+    x, y = (v - z * (v @ z) / (z @ z) for v in (x, y))
+    return x @ y / math.sqrt((x @ x) * (y @ y))
 
 
 def entropy_of(p, log=np.log2):
@@ -728,6 +748,12 @@ WRONG: dict[str, Wrong] = {
         (lambda a, b: math.sqrt(a * b), "Half of it"),
         (lambda a, b: (a / b) ** 0.25, "That is c"),
     ],
+    "7.9": [
+        (lambda i, h, c, d: null_by_rank(i, h, c, d) - 1, "softmax's own shift"),
+        (lambda i, h, c, d: null_by_rank(i, h, c, d) - d, "bias is missing"),
+        (lambda i, h, c, d: null_by_rank(i, h, c, d) - d * c, "outgoing weights"),
+        (lambda i, h, c, d: d * (i + 1 + c), "dead units' alone"),
+    ],
     "8.1": [
         (lambda f: f.mean((0, 2, 3)), "*output* channel"),
         (lambda f: f.sum((1, 2, 3)), "That is the sum"),
@@ -819,6 +845,11 @@ WRONG: dict[str, Wrong] = {
         (0.04, "standard deviation"),
         (0.1414, "*half*"),
         (5, "upside down"),
+    ],
+    "9.9": [
+        (lambda a, b, c: stats.spearmanr(*upper(a, b)).statistic, "plain rank correlation"),
+        (lambda a, b, c: pearson_given(*upper(a, b, c)), "ranks first"),
+        (lambda a, b, c: partial_by_residuals(*upper(a, c, b)), "holds b fixed"),
     ],
     "10.1": [(0.6, "cosine"), (0.625, "norms"), (0.8, "sine"), (40.0, "Not yet"), (-0.4, SIGN)],
     "10.2": [
