@@ -42,7 +42,8 @@ def _all_weights(rows: list[Row]) -> str:
 
 
 def _largest(rows: list[Row]) -> str:
-    return f"{max(float(row['error']) for row in rows if row['verdict'] == 'exact'):.0e}"
+    digit, power = f"{max(float(row['error']) for row in rows if row['verdict'] == 'exact'):.0e}".split("e")
+    return f"{digit} · 10" + str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 #: Word → the number that stands for it, from the table's rows.
