@@ -1,0 +1,335 @@
+"""The live figures: their numbers are the package's, they obey mouse, keys and address, and they are light.
+
+Each figure is loaded from a disk into a bare page, in headless Chromium; no built site is needed. ``CASES`` says for each
+what the package gives at some settings, and how to move it. A new figure without cases fails here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from t2v import bottleneck
+from t2v import information as info
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import explorables_data  # noqa: E402
+import explorables_stills as stills  # noqa: E402
+
+sys.path.pop(0)
+FOLDER, NAMES = stills.FOLDER, stills.names()
+MISSING = stills.BROWSER is None or importlib.util.find_spec("playwright") is None
+needs_browser = pytest.mark.skipif(MISSING, reason="no Chromium, or no playwright")
+LARGEST, SLOWEST, NEAR = 25_000, 50, 1e-3
+#: Where each stands, as the first figure: a chapter or the landing page.
+PLACES: dict[str, list[str]] = {"postal_robot": ["03_bottleneck.ipynb"]}
+
+
+@dataclass
+class Case:
+    """Settings at which page and package are compared, and how both are asked."""
+
+    settings: list[dict[str, Any]]
+    oracle: Callable[..., dict[str, Any]]
+    handle: str  # the label of a handle that arrow keys move
+    changes: dict[str, Any] = field(default_factory=dict)  # settings that another view has
+
+
+# --- what the package says ---
+
+
+def postal_robot(beta: float, start: int, page: dict[str, Any]) -> dict[str, Any]:
+    """From the best, `solve`; from the page's own random partition, plain Blahut–Arimoto."""
+    joint = info.example_joint()[0]
+    best = bottleneck.solve(joint, beta)
+    if not start:
+        return {"tx": best.i_tx, "ty": best.i_ty, "gap": 0.0, "excess": 0.0}
+    labels = np.array(page["labels"])
+    hard = np.eye(labels.max() + 1)[labels]
+    found = bottleneck.blahut_arimoto(joint, beta, hard, max_iter=20_000)
+    return {"tx": found.i_tx, "ty": found.i_ty, "excess": found.objective - best.objective}
+
+
+CASES: dict[str, Case] = {
+    "postal_robot": Case(
+        [
+            *({"beta": beta, "start": 0} for beta in (1.3, 1.5, 2.0, 3.0, 4.0, 6.0, 12.0, 20.0)),
+            *({"beta": beta, "start": start} for beta in (4.0, 12.0) for start in (1, 2)),
+        ],
+        postal_robot,
+        "price of memory, along the curve",
+        {"beta": 7.5, "start": 2},
+    ),
+}
+
+figures = pytest.mark.parametrize("name", NAMES)
+
+
+# --- what needs no browser ---
+
+
+def test_every_figure_has_cases_and_a_place() -> None:
+    assert set(CASES) == set(NAMES) == set(PLACES)
+
+
+@pytest.mark.parametrize("name", explorables_data.FILES)
+def test_the_data_are_what_the_package_gives(name: str) -> None:
+    committed = (FOLDER / f"{name}.data.js").read_text(encoding="utf-8")
+    assert committed == explorables_data.script(name), "run scripts/explorables_data.py"
+
+
+@figures
+def test_a_figure_is_light_and_whole(name: str) -> None:
+    own = (FOLDER / f"{name}.js").read_text(encoding="utf-8")
+    size = sum((FOLDER / file).stat().st_size for file in [f"{name}.js", *stills.needs(name)])
+    assert (FOLDER / f"{name}.js").stat().st_size < LARGEST, "a figure's own script"
+    assert size < 2 * LARGEST, "with the data that it may share with others"
+    assert not re.search(r"https?://(?!www\.w3\.org)|fetch\(|import |eval\(|innerHTML|#[0-9a-f]{6}\b", own)
+    still = (FOLDER / f"{name}.svg").read_text(encoding="utf-8")
+    assert not re.search(r'\bid="|url\(|NaN|undefined|<image', still), "pages hold several stills: no ids"
+    assert re.search(r'data-wide="\d+" data-tall="\d+"', still)
+
+
+@pytest.mark.parametrize(("name", "place"), [(n, p) for n, places in PLACES.items() for p in places])
+def test_a_figure_is_the_first_of_its_page(name: str, place: str) -> None:
+    path = ROOT / "book" / place
+    if path.suffix == ".md":
+        assert f"{{explorable}} {name}\n" in path.read_text(encoding="utf-8")
+        return
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    at = next((i for i, words in enumerate(texts) if f":::{{explorable}} {name}\n" in words), None)
+    assert at is not None, f"{place}: no live figure"
+    assert f"_static/explorables/{name}.svg" in texts[at]
+    before = [*texts[:at], texts[at].partition(":::{explorable}")[0]]
+    assert not any("```{" in words or "import " in words for words in before), (
+        "what stands before it is the hook"
+    )
+    goals = next(i for i, words in enumerate(texts) if "{admonition} Goals" in words)
+    assert at <= goals
+
+
+# --- in a browser ---
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        found = play.chromium.launch(
+            executable_path=stills.BROWSER,
+            args=["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"],
+        )
+        yield found
+        found.close()
+
+
+class Opened:
+    """A page from a disk that holds figures, and the errors that it reports."""
+
+    def __init__(self, browser: Any, file: Path, fragment: str = "", **options: Any) -> None:
+        self.errors: list[str] = []
+        self.tab = browser.new_page(**({"viewport": {"width": 1000, "height": 900}} | options))
+        self.tab.on("pageerror", lambda e: self.errors.append(str(e)))
+        self.tab.on("console", lambda m: self.errors.append(m.text) if m.type == "error" else None)
+        self.tab.goto(file.as_uri() + fragment)
+
+    def settings(self, name: str) -> str:
+        """Wait until the address is written, and return the part of a figure."""
+        self.tab.wait_for_timeout(350)
+        return next(
+            (p for p in self.tab.evaluate("location.hash")[1:].split(";") if p.startswith(f"{name}:")), ""
+        )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    def write(*names: str, **options: str) -> Path:
+        path = tmp_path / "page.html"
+        path.write_text(stills.page(*names, folder=f"{FOLDER.as_uri()}/", **options), encoding="utf-8")
+        return path
+
+    return write
+
+
+def stage(name: str) -> str:
+    return f'[data-explorable="{name}"]'
+
+
+@needs_browser
+@figures
+def test_the_numbers_are_the_packages(name: str, browser: Any, file: Callable[..., Path]) -> None:
+    opened, case = Opened(browser, file(name)), CASES[name]
+    assert len(case.settings) >= 5
+    for settings in case.settings:
+        page = opened.tab.evaluate("([name, s]) => t2vExplorables[name].compute(s)", [name, settings])
+        for key, expected in case.oracle(**settings, page=page).items():
+            np.testing.assert_allclose(
+                page[key], expected, rtol=NEAR, atol=NEAR, err_msg=f"{key} at {settings}"
+            )
+    assert not opened.errors
+    opened.tab.close()
+
+
+@needs_browser
+@figures
+def test_an_input_takes_little_time(name: str, browser: Any, file: Callable[..., Path]) -> None:
+    """The best of several moves of each slider, with layout: other processes may run beside this one."""
+    opened = Opened(browser, file(name))
+    times = opened.tab.evaluate(
+        """where => { const found = [];
+        for (let i = 0; i < 12; i++) for (const input of document.querySelectorAll(`${where} input[type=range]`)) {
+          const low = +input.min, high = +input.max;
+          input.value = low + (high - low) * (0.15 + 0.06 * i);
+          const start = performance.now();
+          input.dispatchEvent(new Event('input', {bubbles: true}));
+          document.body.getBoundingClientRect();
+          found.push(performance.now() - start); }
+        return found; }""",
+        stage(name),
+    )
+    assert times, "a figure has a slider"
+    assert np.median(times) <= SLOWEST, sorted(times)
+    opened.tab.close()
+
+
+@needs_browser
+@figures
+def test_keys_move_a_handle_and_the_address_follows(
+    name: str, browser: Any, file: Callable[..., Path]
+) -> None:
+    opened, case = Opened(browser, file(name)), CASES[name]
+    handle = opened.tab.locator(f'{stage(name)} [role="slider"][aria-label="{case.handle}"]')
+    say = opened.tab.locator(f"{stage(name)} .x-say")
+    handle.focus()
+    before, words = handle.get_attribute("aria-valuetext"), say.inner_text()
+    opened.tab.keyboard.press("Shift+ArrowRight")
+    opened.tab.keyboard.press("ArrowUp")
+    assert handle.get_attribute("aria-valuetext") != before
+    assert say.inner_text() != words
+    assert opened.tab.evaluate("document.activeElement.getAttribute('aria-label')") == case.handle
+    ring = handle.locator(".x-ring").first
+    assert ring.evaluate("e => getComputedStyle(e).stroke") not in ("none", "rgba(0, 0, 0, 0)")
+    moved, address = handle.get_attribute("aria-valuetext"), opened.settings(name)
+    assert address
+    opened.tab.wait_for_timeout(400)
+    assert opened.tab.locator(f"{stage(name)} [aria-live]").inner_text() == say.inner_text()
+    again = Opened(browser, file(name), f"#{address}")
+    same = again.tab.locator(f'{stage(name)} [role="slider"][aria-label="{case.handle}"]')
+    assert same.get_attribute("aria-valuetext") == moved
+    assert not opened.errors + again.errors
+    for page in (opened, again):
+        page.tab.close()
+
+
+@needs_browser
+@figures
+def test_a_pointer_drags_a_handle(name: str, browser: Any, file: Callable[..., Path]) -> None:
+    opened, case = Opened(browser, file(name)), CASES[name]
+    handle = opened.tab.locator(f'{stage(name)} [role="slider"][aria-label="{case.handle}"]')
+    handle.scroll_into_view_if_needed()
+    before, box = handle.get_attribute("aria-valuetext"), handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    opened.tab.mouse.move(x, y)
+    opened.tab.mouse.down()
+    opened.tab.mouse.move(x + 30, y - 30, steps=4)
+    opened.tab.mouse.up()
+    assert handle.get_attribute("aria-valuetext") != before
+    assert opened.settings(name)
+    assert not opened.errors
+    opened.tab.close()
+
+
+@needs_browser
+@figures
+def test_nonsense_in_the_address_does_no_harm(name: str, browser: Any, file: Callable[..., Path]) -> None:
+    keys = Opened(browser, file(name)).tab.evaluate("n => Object.keys(t2vExplorables[n].spec.settings)", name)
+    for value in ("-1e9", "1e9", "%E0%A4%A", "a~b", ""):
+        wrong = Opened(browser, file(name), f"#{name}:" + "&".join(f"{key}={value}" for key in keys))
+        assert wrong.tab.locator(f"{stage(name)} .x-say").inner_text()
+        assert not wrong.errors, value
+        picture = wrong.tab.locator(f"{stage(name)} svg").evaluate("e => e.outerHTML")
+        assert "NaN" not in picture, value
+        wrong.tab.close()
+
+
+@needs_browser
+def test_figures_on_one_page_share_the_address(browser: Any, file: Callable[..., Path]) -> None:
+    """Each keeps its part; an ordinary anchor is left alone until a figure moves."""
+    states = []
+    for name in NAMES:
+        changed = "&".join(f"{key}={value}" for key, value in CASES[name].changes.items())
+        states.append(f"{name}:{changed}")
+    opened = Opened(browser, file(*NAMES), "#" + ";".join(states))
+    first = NAMES[0]
+    handle = opened.tab.locator(f'{stage(first)} [role="slider"][aria-label="{CASES[first].handle}"]')
+    handle.focus()
+    opened.tab.keyboard.press("ArrowRight")
+    for name in NAMES:
+        assert opened.settings(name), name
+    assert not opened.errors
+    opened.tab.close()
+
+
+@needs_browser
+@figures
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_figure_is_accessible(name: str, theme: str, browser: Any, file: Callable[..., Path]) -> None:
+    spec = importlib.util.find_spec("axe_playwright_python")
+    if spec is None or spec.origin is None:
+        pytest.skip("axe-core is not installed: pip install axe-playwright-python")
+    dark = "<style>html[data-theme=dark] body { background: #14181e; color: #eceff4 }</style>"
+    opened = Opened(browser, file(name, head=dark), viewport={"width": 360, "height": 800})
+    opened.tab.evaluate("t => { document.documentElement.dataset.theme = t; }", theme)
+    opened.tab.evaluate((Path(spec.origin).parent / "axe.min.js").read_text(encoding="utf-8"))
+    found = opened.tab.evaluate(
+        """async () => (await axe.run('main', {resultTypes: ['violations']})).violations
+        .filter(v => ['serious', 'critical'].includes(v.impact))
+        .map(v => `${v.id}: ${v.nodes.slice(0, 3).map(n => n.html.slice(0, 120) + (n.any[0] || {}).message)}`)"""
+    )
+    assert not found, "\n".join(found)
+    assert opened.tab.evaluate("document.documentElement.scrollWidth") <= 360
+    opened.tab.close()
+
+
+@needs_browser
+@figures
+def test_without_scripts_the_still_stays(name: str, browser: Any, file: Callable[..., Path]) -> None:
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    try:
+        import explorables
+    finally:
+        sys.path.pop(0)
+    alt = "What is to be seen in this picture, in words"
+    body = f'<figure class="t2v-explorable">{explorables.still(name, alt)}</figure>'
+    opened = Opened(browser, file(name, body=body), java_script_enabled=False)
+    picture = opened.tab.get_by_role("img", name=alt)
+    assert picture.bounding_box()["height"] > 150
+    living = Opened(browser, file(name, body=body))
+    assert living.tab.locator(f"{stage(name)} .x-live svg").count() == 1
+    assert living.tab.locator(f"{stage(name)} > svg").count() == 0
+    for page in (opened, living):
+        page.tab.close()
+
+
+@needs_browser
+@figures
+def test_the_still_is_what_the_figure_draws(name: str, browser: Any) -> None:
+    committed = (FOLDER / f"{name}.svg").read_text(encoding="utf-8")
+    heights = re.compile(
+        r'data-(?:wide|tall)="\d+" '
+    )  # of the living figure: they depend on the machine's fonts
+    assert heights.sub("", stills.draw(browser, name)) == heights.sub("", committed), (
+        "run scripts/explorables_stills.py"
+    )
