@@ -18,6 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
+from t2v import information
+from t2v._checks import Labels, precision, real
+from t2v._checks import labels as labels_of
+
 Array = NDArray[np.float64]
 
 #: LogME's fixed point stops when the log evidence a sample moves by less than this.
@@ -32,10 +36,11 @@ def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
 
     Parameters
     ----------
-    source_labels : array of int
-        ``(n,)``: z, the label that the *source's* classifier gives to each image of the target.
-    labels : array of int
-        ``(n,)``: y, the target's labels.
+    source_labels : array_like
+        ``(n,)``: z, the label that the *source's* classifier gives to each image of the target: whole numbers, strings,
+        truth values or categories.
+    labels : array_like
+        ``(n,)``: y, the target's labels, likewise.
 
     Returns
     -------
@@ -45,17 +50,15 @@ def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If the labels are not integers ``(n,)``, or of different lengths.
+        If the labels are not ``(n,)``, one is missing, they are numbers that are not whole, or of different lengths.
 
     Notes
     -----
     Source: Tran, Nguyen and Hassner (2019), equation 3.
     """
-    z, y = _labels(source_labels, "source_labels"), _labels(labels, "labels")
+    (z, _), (y, _) = _labels(source_labels, "source_labels"), _labels(labels, "labels")
     if len(z) != len(y):
         raise ValueError(f"source_labels, labels: lengths {len(z)} and {len(y)} differ")
-    _, z = np.unique(z, return_inverse=True)
-    _, y = np.unique(y, return_inverse=True)
     joint = np.zeros((z.max() + 1, y.max() + 1))
     np.add.at(joint, (z, y), 1 / len(y))
     # −H(Y|Z) = Σ p(z,y) log p(z,y) − Σ p(z) log p(z); rounding may leave +1e-17
@@ -75,8 +78,8 @@ def leep(source_probs: ArrayLike, labels: ArrayLike) -> float:
     ----------
     source_probs : array
         ``(n, source classes)``: θ, rows sum to 1. Probabilities, not logits.
-    labels : array of int
-        ``(n,)``: the target's labels.
+    labels : array_like
+        ``(n,)``: the target's labels, of any kind that :func:`nce` takes.
 
     Returns
     -------
@@ -92,16 +95,18 @@ def leep(source_probs: ArrayLike, labels: ArrayLike) -> float:
     -----
     Source: Nguyen et al. (2020), equations 1 and 2. With one-hot θ this is :func:`nce`.
     """
-    y, theta = _labels(labels, "labels"), np.asarray(source_probs, dtype=float)
+    (y, _), theta = _labels(labels, "labels"), _numbers(source_probs, "source_probs")
     if theta.ndim != 2 or len(theta) != len(y):
         raise ValueError(
             f"source_probs: shape {theta.shape}; (n, source classes) with n = {len(y)}, as labels, is accepted"
         )
-    if not np.isfinite(theta).all() or (theta < 0).any() or np.abs(theta.sum(1) - 1).max() > 1e-4:
+    # float16 and bfloat16 round each probability more coarsely than that
+    room = min(max(1e-4, 4 * precision(source_probs) * theta.shape[1] ** 0.5), information.WIDEST_TOLERANCE)
+    if not np.isfinite(theta).all() or (theta < 0).any() or np.abs(theta.sum(1) - 1).max() > room:
         raise ValueError(
             "source_probs: rows must be probabilities (≥ 0, sum 1 within 1e-4); are these logits?"
         )
-    _, y = np.unique(y, return_inverse=True)
+    theta = theta / theta.sum(1, keepdims=True)
     joint = np.zeros((y.max() + 1, theta.shape[1]))
     np.add.at(joint, y, theta / len(y))
     there = joint.sum(0) > 0  # a source class without any probability takes part in no sum
@@ -122,8 +127,8 @@ def logme(features: ArrayLike, labels: ArrayLike) -> float:
     ----------
     features : array
         ``(n, d)``: Φ. It is not centred, as in the published code.
-    labels : array of int
-        ``(n,)``.
+    labels : array_like
+        ``(n,)``: whole numbers, strings, truth values or categories.
 
     Returns
     -------
@@ -184,8 +189,8 @@ def h_score(
     ----------
     features : array
         ``(n, d)``.
-    labels : array of int
-        ``(n,)``.
+    labels : array_like
+        ``(n,)``: whole numbers, strings, truth values or categories.
     shrinkage : "ledoit_wolf", float in [0, 1), or None
         Shrink cov(f) towards a multiple of the identity, :math:`(1-δ)\,Σ + δ\,\frac{\mathrm{tr} Σ}{d} I`, and
         cov(E[f|y]) by 1 − δ: the form of Ibrahim, Ponomareva and Mazumder (2022). None is the score as it was
@@ -248,8 +253,8 @@ def transrate(features: ArrayLike, labels: ArrayLike, eps: float = 1e-4) -> floa
     ----------
     features : array
         ``(n, d)``.
-    labels : array of int
-        ``(n,)``.
+    labels : array_like
+        ``(n,)``: whole numbers, strings, truth values or categories.
     eps : float
         ε > 0, the allowed distortion. It has the units of the squared features: scaling them changes the score.
 
@@ -290,8 +295,8 @@ def nearest_class_mean(features: ArrayLike, labels: ArrayLike) -> float:
     ----------
     features : array
         ``(n, d)``.
-    labels : array of int
-        ``(n,)``, at least two samples a class.
+    labels : array_like
+        ``(n,)``, of any kind that :func:`nce` takes; at least two samples a class.
 
     Returns
     -------
@@ -312,14 +317,13 @@ def left_out_right(features: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
     Parameters, errors and ties are as there; the result is ``(n,)``.
     """
     x, y = _features(features, labels)
-    classes, y, counts = np.unique(y, return_inverse=True, return_counts=True)
+    counts = np.bincount(y)
     if counts.min() < 2:
-        raise ValueError(
-            f"labels: class {classes[counts.argmin()]} has one sample; leaving it out needs at least two"
-        )
+        rare = _labels(labels, "labels").names[counts.argmin()]
+        raise ValueError(f"labels: class {rare} has one sample; leaving it out needs at least two")
     x = _of_order_one(x)
     x = x - x.mean(0)  # for precision: distances do not change
-    means = np.stack([x[y == c].mean(0) for c in range(len(classes))])
+    means = np.stack([x[y == c].mean(0) for c in range(len(counts))])
     squares = (x**2).sum(1)[:, None] - 2 * x @ means.T + (means**2).sum(1)
     rows = np.arange(len(y))
     # without x itself, its class mean lies n/(n − 1) times as far away
@@ -336,21 +340,36 @@ def _of_order_one(x: Array) -> Array:
     return np.ldexp(x, -int(np.frexp(np.abs(x).max())[1]))
 
 
-def _labels(labels: ArrayLike, name: str) -> NDArray[np.integer[Any]]:
-    y = np.asarray(labels)
-    if y.ndim != 1 or len(y) == 0 or not np.issubdtype(y.dtype, np.integer):
-        raise ValueError(f"{name}: {y.dtype} of shape {y.shape}; integers (n,) with n ≥ 1 are accepted")
-    return y
+def _labels(values: ArrayLike, name: str) -> Labels:
+    """Return labels ``(n,)`` as codes from 0 in the order of the labels; numbers that are not whole are no classes."""
+    try:
+        found = labels_of(values, name, kinds="biuUSMmO")
+    except TypeError as error:
+        raise ValueError(
+            f"{name}: {getattr(values, 'dtype', 'values')} of shape {np.shape(values)} ({error}); "
+            "whole numbers, strings, truth values or categories (n,) are accepted"
+        ) from error
+    if np.ndim(values) != 1:
+        raise ValueError(f"{name}: shape {np.shape(values)}; labels (n,) with n ≥ 1 are accepted")
+    return found
 
 
-def _features(features: ArrayLike, labels: ArrayLike) -> tuple[Array, NDArray[np.integer[Any]]]:
-    x, y = np.asarray(features, dtype=float), _labels(labels, "labels")
+def _numbers(values: ArrayLike, name: str) -> Array:
+    try:
+        return real(values, name)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _features(features: ArrayLike, labels: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
+    """Return the features in float64 and the labels' codes, from 0 without a gap."""
+    x, (y, _) = _numbers(features, "features"), _labels(labels, "labels")
     if x.ndim != 2 or len(x) != len(y) or x.shape[1] == 0:
         raise ValueError(f"features: shape {x.shape}; (n, d) with n = {len(y)}, as labels, is accepted")
     if not np.isfinite(x).all():
         raise ValueError("features: NaN or infinite; finite numbers are accepted")
     if not x.any():
         raise ValueError("features: they are all zero")
-    if len(np.unique(y)) < 2:
+    if y.max() < 1:
         raise ValueError("labels: there is one class; at least two are accepted")
     return x, y

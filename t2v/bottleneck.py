@@ -42,6 +42,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
 from t2v import _simplex, information
+from t2v._checks import plain, precision, real
 
 Array = NDArray[np.float64]
 
@@ -733,7 +734,7 @@ def gaussian(
     """
     beta, unit = _check_beta(beta), information.log_base(base)
     root_x, root_y = _cholesky(cov_x, "cov_x"), _cholesky(cov_y, "cov_y")
-    cross = np.asarray(cov_xy, dtype=np.float64)
+    cross = real(cov_xy, "cov_xy")
     if cross.shape != (len(root_x), len(root_y)) or not np.isfinite(cross).all():
         raise ValueError(
             f"cov_xy has shape {cross.shape}; accepted: finite, of shape ({len(root_x)}, {len(root_y)}) as cov_x and cov_y"
@@ -772,14 +773,16 @@ def _check_beta(beta: float, name: str = "beta") -> float:
 
 
 def _check_betas(betas: ArrayLike) -> Array:
-    array = np.asarray(betas)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"betas has entries of type {array.dtype}; accepted: a list of numbers > 0")
+    if plain(betas, "betas").dtype.kind not in "iufO":
+        raise TypeError(
+            f"betas has entries of type {plain(betas, 'betas').dtype}; accepted: a list of numbers > 0"
+        )
+    array = real(betas, "betas")
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"betas has shape {array.shape}; accepted: one axis with at least one number > 0")
     if not (np.isfinite(array).all() and (array > 0).all()):
         raise ValueError("betas has entries that are not finite and > 0; accepted: finite numbers > 0")
-    return array.astype(np.float64)
+    return array
 
 
 def _check_clusters(n_clusters: int | None, source: _simplex.Source) -> int:
@@ -812,15 +815,17 @@ def _check_limits(tol: float, max_iter: int, restarts: int) -> None:
 
 
 def _cholesky(covariance: ArrayLike, name: str) -> Array:
-    array = np.asarray(covariance, dtype=np.float64)
+    array, epsilon = real(covariance, name), precision(covariance)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.size == 0:
         raise ValueError(f"{name} has shape {array.shape}; accepted: a square matrix")
-    if not np.isfinite(array).all() or not np.allclose(array, array.T, rtol=1e-9, atol=1e-12):
+    # a product in a shorter float is symmetric to its rounding only
+    rtol, atol = max(1e-9, 4 * epsilon), max(1e-12, 4 * epsilon * float(np.abs(array).max()))
+    if not np.isfinite(array).all() or not np.allclose(array, array.T, rtol=rtol, atol=atol):
         raise ValueError(
             f"{name} is not finite and symmetric; accepted: a symmetric, positive definite matrix"
         )
     try:
-        return np.asarray(np.linalg.cholesky(array), dtype=np.float64)
+        return np.asarray(np.linalg.cholesky((array + array.T) / 2), dtype=np.float64)
     except np.linalg.LinAlgError as error:
         raise ValueError(
             f"{name} is not positive definite; accepted: a symmetric, positive definite matrix"

@@ -34,6 +34,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 from scipy.special import digamma, logsumexp
 
+from t2v import information
+from t2v._checks import labels as labels_of
+from t2v._checks import plain, real, take
 from t2v.information import log_base
 
 if TYPE_CHECKING:
@@ -48,10 +51,7 @@ Counts = NDArray[np.int64]
 
 def _vectors(values: ArrayLike, name: str) -> Array:
     """Return samples as a float64 array (n, d): finite, no column constant."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has entries of type {array.dtype}; accepted: an array of real numbers")
-    array = array.astype(np.float64)
+    array = real(values, name)
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} has shape {np.shape(values)}; accepted: (n,) or (n, d) with d >= 1")
@@ -73,47 +73,7 @@ def _vectors(values: ArrayLike, name: str) -> Array:
 
 def _labels(values: ArrayLike, name: str) -> Counts:
     """Return labels (or rows of labels) as codes 0, 1, …; codes differ exactly where the labels differ."""
-    try:
-        array = np.asarray(values)
-    except ValueError as error:
-        raise ValueError(f"{name} is no array ({error}); accepted: one label for each sample") from error
-    if array.dtype.kind not in "biufUSO":
-        raise TypeError(
-            f"{name} has entries of type {array.dtype}; accepted: integers, strings or other real labels"
-        )
-    if array.ndim not in (1, 2):
-        raise ValueError(
-            f"{name} has shape {array.shape}; accepted: (n,), or (n, d) where each row is one label"
-        )
-    if array.size == 0:
-        raise ValueError(f"{name} is empty; accepted: at least one sample")
-    if array.dtype.kind == "O":  # a table's columns of strings or categories
-        array = _codes_of_objects(array, name)
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise _missing(np.nan, np.argwhere(np.isnan(array))[0, 0], name)
-    codes = np.unique(array, axis=0 if array.ndim == 2 else None, return_inverse=True)[1]
-    return codes.reshape(-1).astype(np.int64)
-
-
-def _codes_of_objects(array: NDArray[Any], name: str) -> Counts:
-    """Return an array of Python objects as numbers, one for each different label; refuse gaps and odd types."""
-    number: dict[Any, int] = {}
-    for where, label in zip(np.ndindex(array.shape), array.flat, strict=True):
-        # None, NaN, and pandas' NA and NaT, which are told by their types' names: pandas is not needed here.
-        nothing = label is None or type(label).__name__ in ("NAType", "NaTType")
-        if nothing or (isinstance(label, float | np.floating) and label != label):
-            raise _missing(label, where[0], name)
-        if type(label).__hash__ is None or type(label).__eq__ is object.__eq__:
-            raise TypeError(
-                f"{name} has entries of type {array.dtype} ({type(label).__name__}); "
-                "accepted: integers, strings or other labels that compare"
-            )
-        number.setdefault(label, len(number))
-    return np.array([number[label] for label in array.flat], dtype=np.int64).reshape(array.shape)
-
-
-def _missing(label: Any, row: int, name: str) -> ValueError:
-    return ValueError(f"{name} has a missing label, {label}, in row {row}; accepted: a label in every row")
+    return labels_of(values, name).codes
 
 
 def _check_pairs(n_x: int, n_y: int, more_than: int, names: tuple[str, str] = ("x", "y")) -> None:
@@ -205,6 +165,67 @@ def _chao_shen(counts: Counts) -> float:
     return float(-(np.log(p) * p / seen).sum())
 
 
+def normalised_plug_in(x: ArrayLike, y: ArrayLike, average: str = "arithmetic") -> float:
+    """Estimate I(X;Y) of labels as a share of their entropies, all from the observed frequencies.
+
+    It is never negative, and of independent labels with few samples far from 0: :func:`permutation_test` says how far.
+
+    Parameters
+    ----------
+    x, y : array_like, shape (n,) or (n, d)
+        Labels, as :func:`plug_in` takes them.
+    average : {"arithmetic", "geometric", "min", "max", "joint"}
+        What the information is divided by: :func:`t2v.information.normalised_mutual_information`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`plug_in`, and if the average is unknown, or 0 because x or y has one value only.
+    """
+    x, y = _labels(x, "x"), _labels(y, "y")
+    _check_pairs(len(x), len(y), 0)
+    entropies = (information.entropy(np.unique(v, return_counts=True)[1] / len(v)) for v in (x, y))
+    h_x, h_y = entropies
+    value = plug_in(x, y)
+    return information.share(value, h_x, h_y, h_x + h_y - value, average)
+
+
+def information_correlation(value: float, base: float = 2) -> float:
+    """Return an information on the scale of a correlation, √(1 − exp(−2I)): Linfoot (1957).
+
+    Of two Gaussian numbers it is |ρ|; 0 says independent and 1 that the information is infinite. It makes values
+    comparable whose variables are continuous, where no entropy is there to divide by.
+
+    Parameters
+    ----------
+    value : float
+        An information in units of the base. Estimates below 0 keep their sign: −√(1 − exp(−2|I|)).
+    base : float
+        Base of the logarithm (2: bits).
+
+    Returns
+    -------
+    float
+        Between −1 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the value is NaN or no number, or the base not a number > 1.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"value is {value!r}; accepted: a number")
+    if np.isnan(value):
+        raise ValueError("value is nan; accepted: an information, finite or inf")
+    nats = float(value) * log_base(base)
+    return float(np.copysign(np.sqrt(-np.expm1(-2 * abs(nats))), nats))
+
+
 def discretize(
     x: ArrayLike, bins: int | ArrayLike = 10, strategy: str = "uniform", name: str = "x"
 ) -> Counts:
@@ -250,12 +271,12 @@ def discretize(
 
 
 def _between_edges(x: ArrayLike, bins: ArrayLike, name: str) -> tuple[Array, Array]:
-    edges = np.asarray(bins, dtype=np.float64)
+    edges = real(bins, "bins")
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(
             "bins is not a list of increasing edges; accepted: an integer, or at least 2 increasing edges"
         )
-    x = np.asarray(x, dtype=np.float64)
+    x = real(x, name)
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2:
         raise ValueError(f"{name} has shape {x.shape}; accepted: (n,) or (n, d)")
@@ -311,26 +332,39 @@ def binned(
 
 
 def ksg(
-    x: ArrayLike, y: ArrayLike, k: int = 3, base: float = 2, *, variant: int = 1, workers: int = -1
+    x: ArrayLike,
+    y: ArrayLike,
+    k: int = 3,
+    base: float = 2,
+    *,
+    variant: int = 1,
+    standardise: bool = True,
+    workers: int = -1,
 ) -> float:
     """Estimate I(X;Y) of continuous vectors from distances to the k-th neighbour (Kraskov et al. 2004).
 
-    Distances are in the maximum norm, and neighbours exact. Data that repeat, such as rounded numbers, get two
-    things. Equal values in a column are told apart by a fixed, seeded noise of 1e-10 of the column's scatter, as the
-    authors advise: else the ties on the boundaries would be counted as information. And where a sample coincides
-    with at least k others altogether, the numbers of coincident samples take the neighbours' place (Gao et al.
-    2017): for labels, the estimate approaches the plug-in's.
+    Distances are in the maximum norm, and neighbours exact. At finite n the estimate depends on the columns' relative
+    scales, which units set at will: each column is divided by its own scale, the median distance from its median of the
+    values that differ from that, so that neither a unit nor a few huge values (fill values, say) matter.
+
+    Data that repeat, such as rounded numbers, get two things. Equal values and equal distances are told apart by a
+    fixed, seeded noise, smaller than 1e-10 of the scale and than a thousandth of the smallest gap between different
+    values: else the ties on the boundaries would be counted as information. And where a sample coincides with at least
+    k others altogether, the numbers of coincident samples take the neighbours' place (Gao et al. 2017): for labels, the
+    estimate approaches the plug-in's.
 
     Parameters
     ----------
     x, y : array_like, shape (n,) or (n, d)
-        Paired samples. Bring columns to comparable scales first: the estimate is not invariant at finite n.
+        Paired samples: lists, arrays, tensors, or columns of a table.
     k : int
         Which neighbour: more means less variance and more bias.
     base : float
         Base of the logarithm (2: bits).
     variant : {1, 2}
         The paper's first (squares, strictly inside) or second (rectangles) estimator.
+    standardise : bool
+        False: distances in the columns' own units, as in the paper.
     workers : int
         Threads of the neighbour search; -1: one for each core.
 
@@ -350,7 +384,7 @@ def ksg(
     nats = log_base(base)
     x, y = _vectors(x, "x"), _vectors(y, "y")
     _check_pairs(len(x), len(y), k)
-    loose_x, loose_y = _untie(x, 1), _untie(y, 2)
+    loose_x, loose_y = _loosened(x, 1, standardise), _loosened(y, 2, standardise)
     both = np.hstack([loose_x, loose_y])
     distance, neighbours = cKDTree(both, leafsize=32).query(both, k + 1, p=np.inf, workers=workers)
     if variant == 1:  # one radius for both margins, counts strictly inside it
@@ -359,22 +393,56 @@ def ksg(
     else:  # a radius for each margin, its boundary counts
         n_x, n_y = (count_within(v, _spread(v, neighbours), closed=True) for v in (loose_x, loose_y))
         local = digamma(k) - 1 / k - digamma(n_x) - digamma(n_y)
-    if loose_x is not x and loose_y is not y:
-        same_x, same_y, same = _coincident(x), _coincident(y), _coincident(np.hstack([x, y]))
-        counted = digamma(same) - digamma(same_x) - digamma(same_y)
+    same = _coincident(np.hstack([x, y]))
+    if same.max() > k:
+        counted = digamma(same) - digamma(_coincident(x)) - digamma(_coincident(y))
         local = np.where(same > k, counted, local)
     return float((digamma(len(x)) + local.mean()) / nats)
 
 
-def _untie(x: Array, stream: int) -> Array:
-    """Return x itself if no column repeats a value; else a copy whose repeating columns have a little noise."""
-    repeats = [len(np.unique(column)) < len(column) for column in x.T]
-    if not any(repeats):
-        return x
+def _loosened(x: Array, stream: int, standardise: bool) -> Array:
+    """Return x in columns of scale one (or of their own), with noise that is too small to pass any value by."""
+    columns, steps = [], []
+    for column in map(_about_zero, x.T):
+        scale = _column_scale(column)
+        if standardise:
+            with np.errstate(over="ignore"):  # the largest float there is, in units of less than one
+                column, scale = np.clip(column / scale, -_FAR, _FAR), 1.0
+        columns.append(column)
+        steps.append(min(1e-10 * scale, _smallest_gap(column) / 1024))
     # An unlikely seed, and a stream for each variable: noise that is also in the data would be information.
     noise = np.random.default_rng([20040623, stream]).standard_normal(x.shape)
-    centred = x - x.mean(axis=0)
-    return np.where(repeats, centred + 1e-10 * _deviation(x) * noise, x)
+    return np.stack(columns, axis=1) + np.array(steps) * noise
+
+
+#: What standardised numbers are cut at.
+_FAR = 1e300
+
+
+def _middle(ordered: Array) -> float:
+    """Return the median of ordered numbers; half of a sum could overflow."""
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return float(low + (high - low) / 2)
+
+
+def _about_zero(column: Array) -> Array:
+    """Return a column less its median, unless that makes different numbers equal: dates lie far from 0, for instance."""
+    moved: Array = column - _middle(np.sort(column))
+    return moved if len(np.unique(moved)) == len(np.unique(column)) else column
+
+
+def _column_scale(column: Array) -> float:
+    """Return the median distance from the median of the values that differ from it: a few huge values leave it alone."""
+    away = np.sort(np.abs(column - _middle(np.sort(column))))
+    return _middle(away[away > 0])
+
+
+def _smallest_gap(column: Array) -> float:
+    """Return the least difference of two values that is more than the dirt of their rounding."""
+    values = np.unique(column)
+    gaps = np.diff(values)
+    dirt = 8 * np.spacing(np.maximum(np.abs(values[1:]), np.abs(values[:-1])))
+    return float(gaps[gaps > dirt].min(initial=np.inf))
 
 
 def _deviation(x: Array) -> Array:
@@ -395,23 +463,33 @@ def _spread(x: Array, neighbours: Counts) -> Array:
     return np.abs(x[neighbours] - x[:, None]).max(axis=(1, 2))
 
 
-def mixed(x: ArrayLike, labels: ArrayLike, k: int = 3, base: float = 2, *, workers: int = -1) -> float:
+def mixed(
+    x: ArrayLike,
+    labels: ArrayLike,
+    k: int = 3,
+    base: float = 2,
+    *,
+    standardise: bool = True,
+    workers: int = -1,
+) -> float:
     """Estimate I(X;L) of continuous vectors against labels (Ross 2014).
 
     The k-th neighbour among the samples with the same label sets a radius; how many samples of any label lie
-    within it says how much the label matters there. Maximum norm; data that repeat are handled as in
-    :func:`ksg`.
+    within it says how much the label matters there. Maximum norm; scales, huge values and data that repeat are handled
+    as in :func:`ksg`.
 
     Parameters
     ----------
     x : array_like, shape (n,) or (n, d)
         Vectors.
-    labels : array_like, shape (n,)
-        Their labels.
+    labels : array_like, shape (n,) or (n, d)
+        Their labels, of any kind that :func:`plug_in` takes.
     k : int
         Which neighbour.
     base : float
         Base of the logarithm (2: bits).
+    standardise : bool
+        False: distances in the columns' own units.
     workers : int
         Threads of the neighbour search; -1: one for each core.
 
@@ -423,29 +501,139 @@ def mixed(x: ArrayLike, labels: ArrayLike, k: int = 3, base: float = 2, *, worke
     Raises
     ------
     TypeError, ValueError
-        If samples differ in length, x is not finite or constant in a column, or a label has k samples or
-        fewer.
+        If samples differ in length, x is not finite or constant in a column, there is one label only, or a label has
+        k samples or fewer.
     """
     k = _integer(k, "k")
     nats = log_base(base)
-    x, codes = _vectors(x, "x"), _labels(labels, "labels")
+    x, (codes, names) = _vectors(x, "x"), labels_of(labels, "labels")
     _check_pairs(len(x), len(codes), k, ("x", "labels"))
     sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        raise ValueError(f"labels has one value only, {names[0]!r}; accepted: at least two labels")
     if sizes.min() <= k:
-        rare = np.asarray(labels)[codes == sizes.argmin()][0]
         raise ValueError(
-            f"labels has {sizes.min()} samples of {rare!r}; accepted: more than k = {k} of each label"
+            f"labels has {sizes.min()} samples of {names[sizes.argmin()]!r}; accepted: more than k = {k} of each label"
         )
-    loose = _untie(x, 1)
+    loose = _loosened(x, 1, standardise)
     radius = np.empty(len(x))
     for code in range(len(sizes)):
         own = loose[codes == code]
         radius[codes == code] = cKDTree(own).query(own, k + 1, p=np.inf, workers=workers)[0][:, -1]
     local = digamma(k) - digamma(count_within(loose, radius) + 1)
-    if loose is not x:
-        same_label = _coincident(np.column_stack([x, codes]))
+    same_label = _coincident(np.column_stack([x, codes]))
+    if same_label.max() > k:
         local = np.where(same_label > k, digamma(same_label) - digamma(_coincident(x)), local)
     return float((digamma(len(x)) + np.mean(local - digamma(sizes[codes]))) / nats)
+
+
+def conditional_ksg(
+    x: ArrayLike,
+    y: ArrayLike,
+    z: ArrayLike,
+    k: int = 3,
+    base: float = 2,
+    *,
+    standardise: bool = True,
+    workers: int = -1,
+) -> float:
+    """Estimate I(X;Y|Z) of continuous vectors from distances to the k-th neighbour (Frenzel & Pompe 2007).
+
+    The k-th neighbour in all of (x, y, z) sets a radius; the counts strictly inside it in (x, z), in (y, z) and in z
+    take the place of :func:`ksg`'s. Scales, huge values and data that repeat are handled as there, so that z may also
+    hold the codes of a label. It is biased towards 0, and the more so the more columns z has.
+
+    Parameters
+    ----------
+    x, y, z : array_like, shape (n,) or (n, d)
+        Samples in threes: what is compared, and what is known already.
+    k : int
+        Which neighbour: more means less variance and more bias.
+    base : float
+        Base of the logarithm (2: bits).
+    standardise : bool
+        False: distances in the columns' own units.
+    workers : int
+        Threads of the neighbour search; -1: one for each core.
+
+    Returns
+    -------
+    float
+        The estimate in units of the base; may be negative. The exact value of a table is
+        :func:`t2v.information.conditional_mutual_information`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If samples differ in length, are not finite, constant in a column, or not more than k; or an option is
+        unknown.
+    """
+    k = _integer(k, "k")
+    nats = log_base(base)
+    x, y, z = _vectors(x, "x"), _vectors(y, "y"), _vectors(z, "z")
+    _check_pairs(len(x), len(y), k)
+    _check_pairs(len(x), len(z), k, ("x", "z"))
+    a, b, c = (_loosened(v, stream, standardise) for stream, v in enumerate((x, y, z), start=1))
+    every = np.hstack([a, b, c])
+    radius = cKDTree(every, leafsize=32).query(every, k + 1, p=np.inf, workers=workers)[0][:, -1]
+    n_xz, n_yz, n_z = (count_within(v, radius) + 1 for v in (np.hstack([a, c]), np.hstack([b, c]), c))
+    local = digamma(k) - digamma(n_xz) - digamma(n_yz) + digamma(n_z)
+    same = _coincident(np.hstack([x, y, z]))
+    if same.max() > k:
+        m_xz, m_yz, m_z = (_coincident(v) for v in (np.hstack([x, z]), np.hstack([y, z]), z))
+        local = np.where(same > k, digamma(same) - digamma(m_xz) - digamma(m_yz) + digamma(m_z), local)
+    return float(local.mean() / nats)
+
+
+def differential_entropy(
+    x: ArrayLike, k: int = 3, base: float = 2, *, standardise: bool = True, workers: int = -1
+) -> float:
+    """Estimate the entropy −E log p(x) of a density from distances to the k-th neighbour (Kozachenko & Leonenko 1987).
+
+    Unlike the entropy of labels it may be negative, and it changes with the unit: of a·x it is log |a| more in each
+    column. It is −∞ where single values have a probability of their own, and no estimate says so: data in which a sample
+    coincides with k others are refused.
+
+    Parameters
+    ----------
+    x : array_like, shape (n,) or (n, d)
+        Samples.
+    k : int
+        Which neighbour: more means less variance and more bias.
+    base : float
+        Base of the logarithm (2: bits).
+    standardise : bool
+        Whether neighbours are sought in columns of one scale; the value is that of x in its own units either way.
+    workers : int
+        Threads of the neighbour search; -1: one for each core.
+
+    Returns
+    -------
+    float
+        The estimate in units of the base.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not finite, constant in a column, has not more than k samples, or more than k that coincide.
+    """
+    k = _integer(k, "k")
+    nats = log_base(base)
+    x = _vectors(x, "x")
+    if len(x) <= k:
+        raise ValueError(f"x has {len(x)} samples; accepted: more than {k}")
+    if (same := _coincident(x).max()) > k:
+        raise ValueError(
+            f"x has {same} samples that coincide, more than k = {k}: the entropy of a density with repeats is minus "
+            "infinity; accepted: continuous samples (spread rounded ones over their step), or labels "
+            "(plug_in of x with itself)"
+        )
+    columns = [_about_zero(column) for column in x.T]
+    scales = np.array([_column_scale(column) if standardise else 1.0 for column in columns])
+    points = np.stack(columns, axis=1) / scales
+    radius = cKDTree(points, leafsize=32).query(points, k + 1, p=np.inf, workers=workers)[0][:, -1]
+    local = x.shape[1] * np.log(2 * radius)  # the volume of the cube round each sample
+    return float((digamma(len(x)) - digamma(k) + local.mean() + np.log(scales).sum()) / nats)
 
 
 def count_within(points: Array, radius: Array, closed: NDArray[np.bool_] | bool = False) -> Counts:
@@ -854,31 +1042,44 @@ def permutation_test(
     if not callable(estimator):
         raise TypeError(f"estimator is {estimator!r}; accepted: a function of x and y that returns a number")
     _integer(permutations, "permutations")
-    x, y = _paired(x, y, 1)
+    one, other = _paired(x, y, 1)
     rng = np.random.default_rng(_integer(seed, "seed", 0))
-    value = _estimate(estimator, x, y, options)
-    null = np.sort(
-        [_estimate(estimator, x, y[rng.permutation(len(y))], options) for _ in range(permutations)]
-    )
+    value = _estimate(estimator, one, other, options)
+    null = np.empty(permutations)
+    for i in range(permutations):
+        shuffled = take(other, rng.permutation(len(other)))
+        null[i] = _estimate(estimator, one, shuffled, options, f"in shuffle {i + 1} of {permutations}")
+    null.sort()
     # The same pairs in another order are the same value up to rounding: a tie counts against the claim.
     as_much = np.count_nonzero(null >= value - 1e-9 * max(1.0, abs(value)))
     return PermutationTest(value, (1 + as_much) / (1 + permutations), null)
 
 
-def _estimate(estimator: Callable[..., float], x: Array, y: Array, options: dict[str, Any]) -> float:
-    value = float(estimator(x, y, **options))
+def _estimate(
+    estimator: Callable[..., float], x: Any, y: Any, options: dict[str, Any], where: str = ""
+) -> float:
+    """Return the estimator's value; what it refuses of resampled data is said to be of resampled data."""
+    try:
+        value = float(estimator(x, y, **options))
+    except ValueError as error:
+        if not where:
+            raise
+        raise ValueError(f"{where}: {error}") from error
     if not np.isfinite(value):
-        raise ValueError(f"estimator returned {value}; accepted: an estimator whose values are finite")
+        raise ValueError(
+            f"{where}{': ' if where else ''}estimator returned {value}; accepted: an estimator whose values are finite"
+        )
     return value
 
 
-def _paired(x: ArrayLike, y: ArrayLike, more_than: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return samples of any type as arrays whose rows can be picked."""
-    x, y = np.asarray(x), np.asarray(y)
-    if x.ndim == 0 or y.ndim == 0:
+def _paired(x: ArrayLike, y: ArrayLike, more_than: int) -> tuple[Any, Any]:
+    """Return samples whose rows can be taken: tables and their columns as they are, all else as arrays."""
+    one: Any = x if hasattr(x, "iloc") else plain(x, "x")
+    other: Any = y if hasattr(y, "iloc") else plain(y, "y")
+    if np.ndim(one) == 0 or np.ndim(other) == 0:
         raise ValueError("x or y is a single number; accepted: arrays whose first axis is the sample")
-    _check_pairs(len(x), len(y), more_than)
-    return x, y
+    _check_pairs(len(one), len(other), more_than)
+    return one, other
 
 
 class Estimate(NamedTuple):
@@ -926,20 +1127,24 @@ def with_error(
     Raises
     ------
     TypeError, ValueError
-        If samples differ in length, an option is unknown, or the estimator refuses its input.
+        If samples differ in length, an option is unknown, or the estimator refuses its input: all of it, or a
+        resample (a rare label may have too few rows in a half), which the message then says.
     """
     _integer(resamples, "resamples", 2)
     _choice(method, "method", ("half", "bootstrap"))
-    x, y = _paired(x, y, 1)
-    rng, n = np.random.default_rng(seed), len(x)
+    one, other = _paired(x, y, 1)
+    rng, n = np.random.default_rng(seed), len(one)
     size = n if method == "bootstrap" else n // 2
+    whole = _estimate(estimator, one, other, options)
+    what = f"{size} of {n} rows" if method == "half" else f"{n} rows drawn with repetition"
     values = []
-    for _ in range(resamples):
+    for i in range(1, resamples + 1):
         rows = rng.choice(n, size, replace=method == "bootstrap")
-        values.append(estimator(x[rows], y[rows], **options))
+        where = f"in resample {i} of {resamples} ({what}), though not in all of the data"
+        values.append(_estimate(estimator, take(one, rows), take(other, rows), options, where))
     # Of m from n without repetition, a mean scatters by (1/m − 1/n) S² where the whole's variance is S²/n.
     scale = 1.0 if method == "bootstrap" else (size / (n - size)) ** 0.5
-    return Estimate(estimator(x, y, **options), float(np.std(values, ddof=1) * scale))
+    return Estimate(whole, float(np.std(values, ddof=1) * scale))
 
 
 def gaussian_information(covariance: ArrayLike, n_x: int, base: float = 2) -> float:
@@ -965,7 +1170,7 @@ def gaussian_information(covariance: ArrayLike, n_x: int, base: float = 2) -> fl
         If the covariance is not a symmetric positive definite matrix, or ``n_x`` does not leave both vectors
         a component.
     """
-    sigma = np.asarray(covariance, dtype=np.float64)
+    sigma = real(covariance, "covariance")
     if sigma.ndim != 2 or sigma.shape[0] != sigma.shape[1] or not np.allclose(sigma, sigma.T):
         raise ValueError(
             f"covariance has shape {sigma.shape}, or is not symmetric; accepted: a symmetric matrix"

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 
+from t2v._checks import precision, real
+
 Array = NDArray[np.float64]
 
 #: How far the sum of a distribution (or of a row of a channel) may be from 1: in float64, and at most in any type.
@@ -32,7 +34,7 @@ def check_distribution(p: ArrayLike, name: str = "p", *, ndim: int | None = None
     Parameters
     ----------
     p : array_like
-        Non-negative numbers, one axis for each variable; NumPy, a list, or a tensor. They sum to 1 within
+        Non-negative numbers, one axis for each variable; NumPy, a list, a tensor or a data frame. They sum to 1 within
         :data:`SUM_TOLERANCE`; in float32 and float16 within 4 √n machine epsilons for n numbers, and at most 0.005.
     name : str
         What error messages call the argument.
@@ -97,24 +99,14 @@ def check_channel(channel: ArrayLike, name: str = "channel", *, n_inputs: int | 
 
 def _finite(values: ArrayLike, name: str) -> tuple[Array, float]:
     """Return the numbers in float64, and the machine epsilon of a shorter float that they came in (else 0)."""
-    if hasattr(values, "detach"):  # a tensor: its numbers, wherever they lie
-        values = values.detach().cpu()
-    try:
-        array = np.asarray(values)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} is no array ({error}); accepted: an array of real numbers") from error
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} has entries of type {array.dtype}; accepted: an array of real numbers")
-    short = array.dtype.kind == "f" and array.dtype.itemsize < 8
-    epsilon = float(np.finfo(array.dtype).eps) if short else 0.0
-    array = array.astype(np.float64)
+    array = real(values, name)
     if array.size == 0:
         raise ValueError(
             f"{name} is empty (shape {array.shape}); accepted: at least one symbol on every axis"
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{name} has NaN or infinite entries; accepted: finite numbers >= 0")
-    return array, epsilon
+    return array, precision(values)
 
 
 def _of_mass_one(array: Array, mass: Any, rounding: float, name: str) -> Array:
@@ -356,6 +348,72 @@ def conditional_mutual_information(joint: ArrayLike, base: float = 2) -> float:
     joint = check_distribution(joint, "joint", ndim=3)
     z, xz, yz = (_margin(joint, axes) for axes in ((2,), (0, 2), (1, 2)))
     return _non_negative(_ratio(joint, numerator=[joint, z], denominator=[xz, yz], base=base))
+
+
+#: What the information may be divided by, from H(X), H(Y) and H(X, Y).
+AVERAGES = ("arithmetic", "geometric", "min", "max", "joint")
+
+
+def normalised_mutual_information(joint: ArrayLike, average: str = "arithmetic") -> float:
+    """Return I(X;Y) as a share of the entropies: 0 for independent variables, 1 where each gives the other.
+
+    Parameters
+    ----------
+    joint : array_like, shape (n_x, n_y)
+        p(x, y).
+    average : {"arithmetic", "geometric", "min", "max", "joint"}
+        What I is divided by: a mean of H(X) and H(Y), the smaller (1 where either variable is a function of the
+        other), the larger, or H(X, Y). Only ``"max"`` and ``"joint"`` make 1 − the share a distance (Vinh, Epps and
+        Bailey 2010).
+
+    Returns
+    -------
+    float
+        Between 0 and 1, whatever the base.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``joint`` is not a distribution with two axes, the average is unknown, or what would be divided by is 0: a
+        variable of one value has no entropy to share.
+    """
+    joint = check_distribution(joint, "joint", ndim=2)
+    x, y, both = entropy(joint.sum(axis=1)), entropy(joint.sum(axis=0)), entropy(joint)
+    return share(mutual_information(joint), x, y, both, average)
+
+
+def share(value: float, x: float, y: float, both: float, average: str = "arithmetic") -> float:
+    """Divide an information by a mean of entropies, all in one unit: :func:`normalised_mutual_information`.
+
+    Parameters
+    ----------
+    value : float
+        I(X;Y).
+    x, y, both : float
+        H(X), H(Y) and H(X, Y).
+    average : str
+        One of :data:`AVERAGES`.
+
+    Returns
+    -------
+    float
+        At most 1.
+
+    Raises
+    ------
+    ValueError
+        If the average is unknown, or 0.
+    """
+    if average not in AVERAGES:
+        raise ValueError(f"average is {average!r}; accepted: {', '.join(map(repr, AVERAGES))}")
+    means = ((x + y) / 2, math.sqrt(x * y), min(x, y), max(x, y), both)
+    whole = dict(zip(AVERAGES, means, strict=True))[average]
+    if whole <= 0:
+        which = "x and y" if x == y == 0 else "x" if x == 0 else "y"
+        raise ValueError(
+            f"{which} has one value only, so that there is no entropy to divide by; accepted: variables that vary"
+        )
+    return min(value / whole, 1.0)
 
 
 def push_forward(

@@ -281,3 +281,49 @@ def test_scores_survive_features_of_any_scale(scale: float) -> None:
 def test_features_that_are_all_alike_are_refused_whatever_their_mean_rounds_to() -> None:
     with pytest.raises(ValueError, match="all rows are alike"):
         baselines.h_score(np.full((7, 3), 0.1), [0, 1, 0, 1, 0, 1, 0])
+
+
+# ---------------------------------------------------------------- what users hand over
+
+
+@pytest.mark.parametrize("kind", ["strings", "objects", "category", "bool", "Int64", "tensor", "list"])
+def test_labels_and_features_of_any_kind_give_the_same_scores(kind: str) -> None:
+    import torch
+
+    pd = pytest.importorskip("pandas")
+    x, y = data(40, 4)
+    y = y % 2 if kind == "bool" else y
+    words = pd.Series([f"class {c}" for c in y], index=range(9, 49))
+    labels = {
+        "strings": words,
+        "objects": words.astype(object),
+        "category": words.astype("category"),
+        "bool": pd.Series(y == 1, dtype="boolean"),
+        "Int64": pd.Series(y, dtype="Int64"),
+        "tensor": torch.tensor(y),
+        "list": words.tolist(),
+    }[kind]
+    features = pd.DataFrame(x).astype("Float64") if kind == "Int64" else torch.tensor(x, requires_grad=True)
+    for score in (baselines.logme, baselines.h_score, baselines.transrate, baselines.nearest_class_mean):
+        assert score(features, labels) == pytest.approx(score(x, y), rel=1e-9)
+    source = np.arange(40) % 3
+    assert baselines.nce(source, labels) == pytest.approx(baselines.nce(source, y), abs=1e-12)
+    assert baselines.nce(labels, source) == pytest.approx(baselines.nce(y, source), abs=1e-12)
+    theta = torch.softmax(torch.randn(40, 5, generator=torch.Generator().manual_seed(0)), 1)
+    want = baselines.leep(theta.double().numpy(), y)
+    assert baselines.leep(theta, labels) == pytest.approx(want, abs=1e-6)
+    assert baselines.leep(theta.bfloat16(), labels) == pytest.approx(want, abs=0.01)
+
+
+def test_missing_labels_are_refused_by_row() -> None:
+    pd = pytest.importorskip("pandas")
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    for gap in (pd.Series([0, None, 1, 1], dtype="Int64"), ["a", None, "b", "b"], [0, float("nan"), 1, 1]):
+        for call in (
+            lambda g=gap: baselines.nearest_class_mean(x, g),
+            lambda g=gap: baselines.nce(g, [0, 1, 0, 1]),
+        ):
+            with pytest.raises(ValueError, match=r"labels has a missing label, .*, in row 1"):
+                call()
+    with pytest.raises(ValueError, match="labels: class b has one sample"):
+        baselines.nearest_class_mean(x, ["a", "a", "a", "b"])

@@ -841,3 +841,29 @@ def test_counts_of_random_tables_chain(seed):
     for change in changes:
         below, above = (bottleneck.solve(joint, change.beta * f).n_used for f in (1 - 2e-4, 1 + 2e-4))
         assert (below, above) == (change.before, change.after)
+
+
+@pytest.mark.parametrize("kind", ["float32", "tensor", "table", "list"])
+def test_joints_and_covariances_of_any_kind_are_taken(kind):
+    import torch
+
+    pd = pytest.importorskip("pandas")
+    to = {
+        "float32": lambda a: np.asarray(a, dtype=np.float32),
+        "tensor": lambda a: torch.tensor(a, dtype=torch.float32, requires_grad=True),
+        "table": pd.DataFrame,
+        "list": lambda a: np.asarray(a).tolist(),
+    }[kind]
+    joint = np.random.default_rng(60).dirichlet(np.ones(12)).reshape(4, 3)
+    want = bottleneck.solve(joint, 5.0)
+    found = bottleneck.solve(to(joint), 5.0)
+    assert (found.i_tx, found.i_ty) == pytest.approx((want.i_tx, want.i_ty), abs=1e-5)
+    assert bottleneck.critical_beta(to(joint)) == pytest.approx(bottleneck.critical_beta(joint), rel=1e-5)
+    data = np.random.default_rng(61).normal(size=(500, 4)) @ np.random.default_rng(62).normal(size=(4, 4))
+    sigma = np.cov(data.T)
+    blocks = sigma[:2, :2], sigma[:2, 2:], sigma[2:, 2:]
+    exact = bottleneck.gaussian(blocks[0], blocks[1], blocks[2], 40.0)
+    shorter = bottleneck.gaussian(*(to(block) for block in blocks), 40.0)
+    assert shorter.i_tx == pytest.approx(exact.i_tx, rel=1e-3)
+    points = bottleneck.curve(to(joint), torch.tensor([2.0, 5.0]) if kind == "tensor" else [2, 5])
+    assert points.i_ty[1] == pytest.approx(want.i_ty, abs=1e-5)

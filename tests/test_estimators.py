@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from scipy.special import digamma
+from scipy.stats import entropy as scipy_entropy
+from scipy.stats import median_abs_deviation
 from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
-from sklearn.metrics import mutual_info_score
+from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 
 from t2v import estimators as est
 from t2v import information as info
@@ -27,6 +29,11 @@ NATS = {"base": np.e}
 def truth(rho, d=1):
     """Return the information of :func:`t2v.estimators.correlated_gaussians` in nats."""
     return -d / 2 * math.log(1 - rho**2)
+
+
+def deviation(x):
+    """Return each column's median absolute deviation, by SciPy; of an even number of samples none is the median itself."""
+    return median_abs_deviation(x, axis=0)
 
 
 def brute_ksg(x, y, k, variant):
@@ -85,9 +92,13 @@ def test_ksg_equals_brute_force(variant, d_x, d_y, k):
     x, y = rng.normal(size=(200, d_x)), rng.normal(size=(200, d_y))
     y[:, 0] += x[:, 0]
     expected = brute_ksg(x, y, k, variant)
-    assert est.ksg(x, y, k, np.e, variant=variant) == pytest.approx(expected, abs=1e-12)
-    assert est.ksg(x, y, k, variant=variant) == pytest.approx(expected / math.log(2), abs=1e-12)
-    assert est.ksg(y, x, k, np.e, variant=variant, workers=1) == pytest.approx(expected, abs=1e-12)
+    own = {"variant": variant, "standardise": False}
+    assert est.ksg(x, y, k, np.e, **own) == pytest.approx(expected, abs=1e-12)
+    assert est.ksg(x, y, k, **own) == pytest.approx(expected / math.log(2), abs=1e-12)
+    assert est.ksg(y, x, k, np.e, workers=1, **own) == pytest.approx(expected, abs=1e-12)
+    scaled = brute_ksg(x / deviation(x), y / deviation(y), k, variant)
+    assert est.ksg(x, y, k, np.e, variant=variant) == pytest.approx(scaled, abs=1e-12)
+    assert abs(scaled - expected) > 1e-3
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 10])
@@ -178,8 +189,11 @@ def test_mixed_equals_brute_force(d, k):
     labels = rng.integers(3, size=200)
     x = rng.normal(size=(200, d)) + labels[:, None]
     expected = brute_mixed(x, labels, k)
-    assert est.mixed(x, labels, k, np.e) == pytest.approx(expected, abs=1e-12)
-    assert est.mixed(x, labels.astype(str), k) == pytest.approx(expected / math.log(2), abs=1e-12)
+    assert est.mixed(x, labels, k, np.e, standardise=False) == pytest.approx(expected, abs=1e-12)
+    words = est.mixed(x, labels.astype(str), k, standardise=False)
+    assert words == pytest.approx(expected / math.log(2), abs=1e-12)
+    scaled = brute_mixed(x / deviation(x), labels, k)
+    assert est.mixed(x, labels, k, np.e) == pytest.approx(scaled, abs=1e-12)
 
 
 def test_mixed_finds_the_information_of_two_gaussians():
@@ -202,6 +216,299 @@ def test_mixed_of_repeated_values_approaches_the_plug_in():
     labels = rng.integers(3, size=3000)
     x = np.where(rng.random(3000) < 0.7, labels, rng.integers(3, size=3000))
     assert est.mixed(x, labels) == pytest.approx(est.plug_in(x, labels), abs=0.003)
+
+
+# What must not matter to neighbours ------------------------------------------------------------------
+
+
+def neighbour_estimates(x, y):
+    """Return every estimate from neighbours of a pair of columns; ``mixed`` gets a label made from y's ranks."""
+    label = np.argsort(np.argsort(y)) > len(y) // 2
+    table = np.column_stack([x, np.random.default_rng(77).normal(size=len(x))])
+    return {
+        "ksg": est.ksg(x, y, workers=1),
+        "variant 2": est.ksg(x, y, variant=2, workers=1),
+        "mixed": est.mixed(table, label, workers=1),
+        "conditional": est.conditional_ksg(x, y, table[:, 1], workers=1),
+    }
+
+
+@pytest.mark.parametrize("unit", [1e-6, -3.0, 1e3, 1e6])
+def test_units_of_single_columns_do_not_matter(unit):
+    x, y = (v[:, 0] for v in est.correlated_gaussians(600, 0.9, 1, seed=40))
+    want = neighbour_estimates(x, y)
+    assert want["ksg"] == pytest.approx(truth(0.9) / math.log(2), abs=0.15)
+    found = {**neighbour_estimates(x, unit * y), **{"mixed": neighbour_estimates(unit * x, y)["mixed"]}}
+    assert found == pytest.approx(want, abs=1e-9)
+    assert est.ksg(x, 1e6 * y, standardise=False) < 0.2 < want["ksg"]
+    wide = np.column_stack([x, 1000 * np.random.default_rng(0).normal(size=600)])
+    plain = est.mixed(np.column_stack([x, wide[:, 1] / 1000]), x > 0)
+    assert est.mixed(wide, x > 0) == pytest.approx(plain, abs=1e-9)
+    assert est.mixed(wide, x > 0, standardise=False) < plain / 3
+
+
+@pytest.mark.parametrize("fill", [1e6, 1e12, -1e20, 9.97e36, 1.7e308])
+@pytest.mark.parametrize("repeats", [2, 40])
+def test_a_few_huge_values_and_ties_leave_the_information(fill, repeats):
+    x, y = (v[:, 0] for v in est.correlated_gaussians(1000, 0.95, 1, seed=41))
+    want = neighbour_estimates(x, y)
+    filled = x.copy()
+    filled[:repeats] = fill
+    filled[repeats] = filled[repeats + 1]
+    assert neighbour_estimates(filled, y) == pytest.approx(want, abs=0.02 + 3 * repeats / 1000)
+
+
+def test_counts_and_rounded_heavy_tails_keep_their_information():
+    rng = np.random.default_rng(42)
+    counts = rng.poisson(4, size=1500).astype(float)
+    y = counts + 0.2 * rng.normal(size=1500)
+    exact = est.plug_in(counts, np.round(y), base=2)
+    value = est.ksg(counts, y)
+    assert value == pytest.approx(exact, abs=0.1)
+    counts[0] = 1e12
+    assert est.ksg(counts, y) == pytest.approx(value, abs=0.03)
+    heavy = rng.standard_cauchy(1500) ** 3
+    noisy = np.sign(heavy) * np.abs(heavy) ** (1 / 3) + 0.2 * rng.normal(size=1500)
+    assert est.ksg(np.round(heavy, 2), noisy) == pytest.approx(est.ksg(heavy, noisy), abs=0.2)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.7e9, -4e12])
+def test_dates_in_seconds_are_told_apart_far_from_zero(offset):
+    """Whole seconds since 1970, many of them twice: the ties are broken though a float has few digits left there."""
+    rng = np.random.default_rng(43)
+    seconds = rng.integers(0, 300, 1000).astype(float)
+    y = seconds + rng.integers(-5, 6, 1000)
+    want = est.ksg(seconds, y)
+    assert est.ksg(seconds + offset, y) == pytest.approx(want, abs=1e-9)
+
+
+def test_ranks_have_the_information_of_their_numbers():
+    """No rank repeats, yet their distances do: ties on every boundary."""
+    x, y = (v[:, 0] for v in est.correlated_gaussians(1000, 0.9, 1, seed=44))
+    first, second = (np.argsort(np.argsort(v)) for v in (x, y))
+    for variant in (1, 2):
+        assert est.ksg(first, second, variant=variant) == pytest.approx(truth(0.9) / math.log(2), abs=0.1)
+
+
+def test_integers_beyond_the_exact_floats_are_right_or_refused():
+    rng = np.random.default_rng(45)
+    x = rng.integers(0, 60, 500)
+    y = x + rng.integers(0, 3, 500)
+    want, plug = est.ksg(x, y), est.plug_in(x, y)
+    for far in (2**53, 2**62, -(2**62)):
+        assert est.ksg(x + far, y) == pytest.approx(want, abs=1e-9)
+        assert est.plug_in(x + far, y + far) == pytest.approx(plug, abs=1e-12)
+        assert est.ksg([int(v) for v in x + far], y) == pytest.approx(want, abs=1e-9)
+    assert est.ksg([int(v) + 2**80 for v in x], y) == pytest.approx(want, abs=1e-9)
+    assert est.ksg(x.astype(np.uint64) + np.uint64(2**63), y) == pytest.approx(want, abs=1e-9)
+    wide = np.where(np.arange(500) == 0, 2**62, x)  # a fill value: what lies round zero stays exact
+    assert est.ksg(wide, y) == pytest.approx(want, abs=0.03)
+    apart = np.where(np.arange(500) % 2, x + 2**62, x - 2**62)
+    with pytest.raises(
+        ValueError, match=r"x has integers beyond 2\^53 that a float cannot tell apart; accepted"
+    ):
+        est.ksg(apart, y)
+    assert est.plug_in([2**53, 2**53 + 1, 0.5] * 4, [0, 1, 2] * 4) == pytest.approx(math.log2(3), abs=1e-12)
+    assert est.plug_in([1, "1"] * 4, [0, 1] * 4) == pytest.approx(1.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "kind", ["float16", "float32", "bfloat16", "list", "tensor", "table", "nullable", "bool"]
+)
+def test_numbers_of_any_kind_are_taken(kind):
+    import torch
+
+    pd = pytest.importorskip("pandas")
+    x, y = (v[:, 0] for v in est.correlated_gaussians(300, 0.8, 1, seed=46))
+    x = np.round(8 * x) / 8 if kind != "bool" else x > 0
+    kinds = {
+        "float16": lambda v: v.astype(np.float16),
+        "float32": lambda v: v.astype(np.float32),
+        "bfloat16": lambda v: torch.tensor(v, dtype=torch.bfloat16),
+        "list": lambda v: v.tolist(),
+        "tensor": lambda v: torch.tensor(v, requires_grad=True),
+        "table": lambda v: pd.DataFrame({"a": v}, index=range(5, 305)),
+        "nullable": lambda v: pd.Series(v, dtype="Float64"),
+        "bool": lambda v: pd.Series(v, dtype="boolean"),
+    }
+    given = kinds[kind](x)
+    for estimator in (est.ksg, est.binned):
+        assert estimator(given, y) == pytest.approx(estimator(x.astype(float), y), abs=1e-9)
+    found, want = est.with_error(est.ksg, given, y), est.with_error(est.ksg, x.astype(float), y)
+    assert found == pytest.approx(want, abs=1e-9)
+    both = pd.DataFrame({"ints": pd.Series(range(300), dtype="Int64"), "floats": y})
+    assert est.ksg(both, x) == pytest.approx(est.ksg(np.column_stack([np.arange(300), y]), x), abs=1e-9)
+
+
+def test_a_column_that_is_no_number_is_named():
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"size": [1.0, 2, 3, 4], "colour": list("abab")})
+    with pytest.raises(TypeError, match=r"column 'colour' of x has entries of type object \(str\)"):
+        est.ksg(table, [1, 2, 3, 5])
+    gaps = pd.Series([1, None, 3, 4], dtype="Int64")
+    with pytest.raises(ValueError, match="x has NaN or infinite entries"):
+        est.ksg(gaps, [1, 2, 3, 5])
+
+
+@pytest.mark.parametrize("gap", [None, math.nan, "NA", "NaT"])
+def test_gaps_among_labels_of_any_kind_are_refused(gap):
+    pd = pytest.importorskip("pandas")
+    gap = {"NA": pd.NA, "NaT": pd.NaT}.get(gap, gap) if isinstance(gap, str) else gap
+    for holed in (
+        ["a", gap, "b"],
+        [1, gap, 2],
+        pd.Series(["a", gap, "b"], dtype=object),
+        [("a", 1), ("b", gap), ("b", 2)],
+    ):
+        with pytest.raises(ValueError, match=r"x has a missing label, .*, in row 1"):
+            est.plug_in(holed, [0, 1, 2])
+
+
+def test_dates_are_labels():
+    days = np.array(["2020-01-01", "2020-01-02"] * 3, dtype="datetime64[D]")
+    assert est.plug_in(days, [0, 1] * 3) == pytest.approx(1.0, abs=1e-12)
+    days[2] = "NaT"
+    with pytest.raises(ValueError, match="x has a missing label, NaT, in row 2"):
+        est.plug_in(days, [0, 1] * 3)
+
+
+def test_a_resample_that_is_refused_is_called_one():
+    x = np.random.default_rng(47).normal(size=60)
+    rare = np.arange(60) < 6  # more than k = 3 in all, not in every half
+    assert np.isfinite(est.mixed(x, rare))
+    with pytest.raises(
+        ValueError, match=r"in resample \d+ of 40 \(30 of 60 rows\), though not in all .*'True'"
+    ):
+        est.with_error(est.mixed, x, rare)
+    with pytest.raises(ValueError, match=r"^labels has 3 samples of 'True'"):
+        est.with_error(est.mixed, x, np.arange(60) < 3)
+    with pytest.raises(ValueError, match=r"labels has one value only, 'a'; accepted: at least two"):
+        est.mixed(x, ["a"] * 60)
+
+
+# Conditional information, entropy of densities, shares -----------------------------------------------
+
+
+def conditional_truth(sigma):
+    """Return I(X;Y|Z) in nats of three Gaussian numbers by their partial correlation."""
+    inverse = np.linalg.inv(sigma)
+    partial = -inverse[0, 1] / math.sqrt(inverse[0, 0] * inverse[1, 1])
+    return -math.log(1 - partial**2) / 2
+
+
+@pytest.mark.parametrize(
+    "sigma",
+    [
+        [[1, 0.8, 0.0], [0.8, 1, 0.0], [0.0, 0.0, 1]],  # z has nothing to do with them
+        [[1, 0.49, 0.7], [0.49, 1, 0.7], [0.7, 0.7, 1]],  # x and y depend through z only: 0
+        [[1, 0.0, 0.6], [0.0, 1, 0.6], [0.6, 0.6, 1]],  # independent until z, their sum, is known
+    ],
+)
+def test_conditional_ksg_finds_the_information_of_gaussians(sigma):
+    data = [np.random.default_rng(s).multivariate_normal([0, 0, 0], sigma, 2000).T for s in range(3)]
+    values = [est.conditional_ksg(x, 1000 * y, z, **NATS) for x, y, z in data]
+    want = conditional_truth(np.array(sigma))
+    assert np.mean(values) == pytest.approx(want, abs=0.03 + 0.1 * want)
+    x, y, z = data[0]
+    assert est.conditional_ksg(x, y, z) == pytest.approx(
+        est.conditional_ksg(x, y, z, **NATS) / math.log(2), abs=1e-12
+    )
+
+
+def test_conditional_ksg_equals_brute_force():
+    x, y, z = np.random.default_rng(48).normal(size=(3, 150))
+    y += x + z
+    d_x, d_y, d_z = (np.abs(v[:, None] - v) for v in (x, y, z))
+    total, k = 0.0, 4
+    for i in range(150):
+        near = np.delete(np.maximum(np.maximum(d_x, d_y), d_z)[i], i)
+        radius = np.sort(near)[k - 1]
+        inside = [
+            (np.delete(d, i) < radius).sum() + 1
+            for d in (np.maximum(d_x, d_z)[i], np.maximum(d_y, d_z)[i], d_z[i])
+        ]
+        total += digamma(k) - digamma(inside[0]) - digamma(inside[1]) + digamma(inside[2])
+    found = est.conditional_ksg(x, y, z, k, np.e, standardise=False)
+    assert found == pytest.approx(total / 150, abs=1e-12)
+
+
+def test_conditional_ksg_of_the_exclusive_or_is_one_bit():
+    x, y = np.random.default_rng(49).integers(2, size=(2, 2000))
+    assert est.conditional_ksg(x, y, x ^ y) == pytest.approx(1.0, abs=0.01)
+    assert est.conditional_ksg(x, x, x) == pytest.approx(0.0, abs=0.01)
+    table = np.zeros((2, 2, 2))
+    np.add.at(table, (x, y, x & y), 1 / 2000)
+    exact = info.conditional_mutual_information(table)
+    assert est.conditional_ksg(x, y, x & y) == pytest.approx(exact, abs=0.01)
+    with pytest.raises(ValueError, match="x has 2000 samples and z has 1999"):
+        est.conditional_ksg(x, y, x[:-1])
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_differential_entropy_in_closed_form(standardise):
+    rng, options = np.random.default_rng(50), {"standardise": standardise, "base": np.e}
+    samples = {
+        "Gaussian": (3 * rng.normal(size=4000), 0.5 * math.log(2 * math.pi * math.e * 9)),
+        "uniform": (rng.random(4000) / 8 + 1e6, -math.log(8)),
+        "exponential": (rng.exponential(2.0, 4000), 1 + math.log(2)),
+        "plane": (rng.normal(size=(4000, 2)) * [1, 5], math.log(2 * math.pi * math.e) + math.log(5)),
+    }
+    for name, (x, nats) in samples.items():
+        assert est.differential_entropy(x, **options) == pytest.approx(nats, abs=0.08), name
+    x = samples["Gaussian"][0]
+    bits = est.differential_entropy(1024 * x, standardise=standardise)
+    assert bits == pytest.approx(est.differential_entropy(x, standardise=standardise) + 10, abs=1e-9)
+
+
+def test_differential_entropy_agrees_with_scipy_and_refuses_atoms():
+    from scipy.stats import differential_entropy
+
+    x = np.random.default_rng(51).gamma(3.0, size=3000)
+    assert est.differential_entropy(x, **NATS) == pytest.approx(differential_entropy(x), abs=0.05)
+    with pytest.raises(ValueError, match=r"x has 5 samples that coincide, more than k = 3"):
+        est.differential_entropy(np.append(x, np.ones(5)))
+    assert np.isfinite(est.differential_entropy(np.append(x, np.ones(3))))
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("abc")), min_size=2, max_size=40))
+def test_shares_are_those_of_scikit_learn(pairs):
+    x, y = [a for a, _ in pairs], [b for _, b in pairs]
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        with pytest.raises(ValueError, match="has one value only"):
+            est.normalised_plug_in(x, y, "min")
+        return
+    table = np.zeros((4, 3))
+    for a, b in pairs:
+        table[a, "abc".index(b)] += 1 / len(pairs)
+    for average in ("arithmetic", "geometric", "min", "max"):
+        peer = normalized_mutual_info_score(x, y, average_method=average)
+        assert est.normalised_plug_in(x, y, average) == pytest.approx(peer, abs=1e-9)
+        assert info.normalised_mutual_information(table, average) == pytest.approx(peer, abs=1e-9)
+    h = scipy_entropy(table.ravel())
+    assert est.normalised_plug_in(x, y, "joint") == pytest.approx(mutual_info_score(x, y) / h, abs=1e-9)
+
+
+def test_shares_in_closed_form():
+    function = [[0.25, 0, 0], [0, 0.25, 0.5]]  # x is a function of y
+    for average, share in (("min", 1.0), ("max", 0.8112781 / 1.5), ("joint", 0.8112781 / 1.5)):
+        assert info.normalised_mutual_information(function, average) == pytest.approx(share, abs=1e-7)
+    assert info.normalised_mutual_information(np.outer([0.3, 0.7], [0.5, 0.5])) == 0.0
+    with pytest.raises(ValueError, match="average is 'mean'; accepted: 'arithmetic'"):
+        info.normalised_mutual_information(function, "mean")
+    with pytest.raises(ValueError, match="x has one value only"):
+        info.normalised_mutual_information([[0.5, 0.5]], "min")
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, -0.999])
+def test_the_correlation_of_an_information_is_that_of_gaussians(rho):
+    for base in (2, np.e):
+        value = est.gaussian_information([[1, rho], [rho, 1]], 1, base)
+        assert est.information_correlation(value, base) == pytest.approx(abs(rho), abs=1e-9)
+    assert est.information_correlation(-0.01) == -est.information_correlation(0.01) < 0
+    assert est.information_correlation(math.inf) == 1.0
+    with pytest.raises(ValueError, match="value is nan"):
+        est.information_correlation(math.nan)
 
 
 # Labels ----------------------------------------------------------------------------------------------
@@ -419,14 +726,15 @@ def test_binned_copies_of_layers_are_no_markov_chain():
 def test_ksg_agrees_with_npeet_plus(d):
     npeet = pytest.importorskip("npeet_plus")
     x, y = est.correlated_gaussians(1000, 0.6, d, seed=9)
-    assert est.ksg(x, y, 4) == pytest.approx(npeet.mi(x, y, k=4), abs=1e-6)
+    assert est.ksg(x, y, 4, standardise=False) == pytest.approx(npeet.mi(x, y, k=4), abs=1e-6)
 
 
 def test_ksg_and_mixed_agree_with_scikit_learn():
     x, y = est.correlated_gaussians(800, 0.6, 1, seed=10)
     x, y = x / x.std(), y / y.std()  # scikit-learn divides by the standard deviation itself
     peer = mutual_info_regression(x, y[:, 0], n_neighbors=3, random_state=0)[0]
-    assert est.ksg(x, y, **NATS) == pytest.approx(peer, abs=1e-6)
+    assert est.ksg(x, y, standardise=False, **NATS) == pytest.approx(peer, abs=1e-6)
+    assert est.ksg(x, y, **NATS) == pytest.approx(peer, abs=0.01)  # another measure of scale
     labels = (y[:, 0] > 0.3).astype(int)
     peer = mutual_info_classif(x, labels, n_neighbors=3, random_state=0)[0]
     assert est.mixed(x, labels, **NATS) == pytest.approx(peer, abs=1e-6)

@@ -504,3 +504,51 @@ def test_importing_the_module_does_not_import_torch():
     code = "import sys, t2v.information; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
+
+
+# What users hand over ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", ["float16", "float32", "bfloat16", "table", "nullable", "mixed table", "objects"]
+)
+@pytest.mark.parametrize("n", [2, 10, 1000])
+def test_distributions_of_shorter_floats_are_taken_and_normalised(kind, n):
+    """Softmax vectors, undivided, as a network leaves them; the right value is that of the same numbers in float64."""
+    import torch
+
+    pd = pytest.importorskip("pandas")
+    p = torch.softmax(torch.randn(2, n, generator=torch.Generator().manual_seed(n)), 1) / 2
+    half = p.half() if kind == "float16" else p.bfloat16() if kind == "bfloat16" else p
+    array = half.double().numpy()
+    kinds = {
+        "table": lambda: pd.DataFrame(half.numpy()),
+        "nullable": lambda: (
+            pd.DataFrame({i: pd.Series(v, dtype="Float32") for i, v in enumerate(half.numpy())}).T
+        ),
+        "mixed table": lambda: pd.DataFrame(
+            {i: v.astype([np.float64, np.float32][i]) for i, v in enumerate(half.numpy())}
+        ),
+        "objects": lambda: (array / array.sum()).astype(object),
+    }
+    given_ = kinds.get(kind, lambda: half.clone().requires_grad_())()
+    right = array / array.sum()
+    assert info.entropy(given_) == pytest.approx(info.entropy(right), abs=1e-9)
+    joint = right.T if kind == "mixed table" else right
+    assert info.mutual_information(given_) == pytest.approx(info.mutual_information(joint), abs=1e-9)
+    channel = right / right.sum(axis=1, keepdims=True)
+    rows = info.push_forward(half[0] * 2, np.tile(channel[0], (n, 1)))
+    assert rows.sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_the_room_of_a_type_does_not_excuse_what_is_no_distribution():
+    for kind in (np.float16, np.float32, np.float64):
+        with pytest.raises(ValueError, match=r"p sums to .*; accepted: 1 within"):
+            info.entropy(np.array([0.5, 0.49], dtype=kind))
+    with pytest.raises(ValueError, match=r"p sums to 0\.9999\d+; accepted: 1 within 6\.\d+e-07"):
+        info.entropy(np.array([0.5, 0.49999], dtype=np.float32))
+    with pytest.raises(TypeError, match=r"p has entries of type object \(str\)"):
+        info.entropy(np.array([0.5, "half"], dtype=object))
+    gaps = pytest.importorskip("pandas").Series([0.5, None, 0.5], dtype="Float64")
+    with pytest.raises(ValueError, match="p has NaN or infinite entries"):
+        info.entropy(gaps)
