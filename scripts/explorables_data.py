@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from t2v import bottleneck
+from t2v import atlas, bottleneck
 from t2v import information as info
 
-FOLDER = Path(__file__).resolve().parent.parent / "book" / "_static" / "explorables"
+BOOK = Path(__file__).resolve().parent.parent / "book"
+FOLDER = BOOK / "_static" / "explorables"
 HEAD = "// Made by scripts/explorables_data.py from the package t2v: edit that, not this.\n"
 #: Prices at which chapter 3's curve is drawn.
 BETAS = np.concatenate([np.geomspace(1.05, 20, 72), np.geomspace(22, 300, 16)])
@@ -76,7 +77,68 @@ def postal_robot() -> dict[str, Any]:
     return {"curve": numbers(np.column_stack([found.betas, found.i_tx, found.i_ty]), 4)}
 
 
-FILES: dict[str, Callable[[], dict[str, Any]]] = {"letters": letters, "postal_robot": postal_robot}
+# --- the shelf of networks: chapter 10 and the landing page ---
+
+#: Task → its name in words and three signs of it (FE0E: as a letter, not as a coloured picture).
+SHELF = {
+    "latin_upper": ("Latin capitals", "ABC"),
+    "latin_lower": ("Latin small letters", "abc"),
+    "greek_upper": ("Greek capitals", "ΓΔΣ"),
+    "greek_lower": ("Greek small letters", "αβγ"),
+    "hebrew": ("Hebrew", "שבא"),
+    "arabic": ("Arabic", "ع س م"),
+    "digits_printed": ("printed digits", "123"),
+    "digits_circled": ("circled digits", "①②③"),
+    "digits_arabic": ("Arabic-Indic digits", "٣ ٤ ٥"),
+    "roman_numerals": ("Roman numerals", "IV·IX"),
+    "mnist": ("handwritten digits", "2·7·9"),
+    "digits": ("digits, 8 × 8 pixels", "▗▚▙"),
+    "arrow_direction": ("arrows", "←↑→"),
+    "currency": ("currency signs", "€£¥"),
+    "planets": ("planet signs", "☿\ufe0e♀\ufe0e♃"),
+    "zodiac": ("signs of the zodiac", "♈\ufe0e♉\ufe0e♊\ufe0e"),
+    "chess": ("chess pieces", "♘♖♕"),
+    "dice": ("dice", "⚀⚂⚄"),
+    "card_ranks": ("playing cards", "♠\ufe0e A K"),
+    "trigrams": ("trigrams", "☰☲☵"),
+    "type_style": ("type styles", "bold?"),
+    "textures": ("textures", "▤▦▩"),
+    "histology": ("tissue", "∴∵∷"),
+    "photo_blur": ("blurred photographs", "▓▒░"),
+}
+
+
+def packed(matrix: np.ndarray) -> str:
+    """Return numbers of five decimals, at least -1, as four characters each to base 36; what is no number is 0."""
+    whole = np.rint((np.nan_to_num(matrix, nan=-1) + 1) * 1e5).astype(int)
+    return "".join(np.base_repr(value, 36).lower().zfill(4) for value in whole.ravel())
+
+
+def choose_network() -> dict[str, Any]:
+    """Return what one seed's scores say and another seed's errors are, rows targets, columns sources."""
+    names, scores = atlas.read_pairs(BOOK / "runs" / "atlas" / "pairs-seed0.csv")
+    measured = atlas.read_pairs(BOOK / "runs" / "atlas" / "pairs-seed1.csv")[1]
+    keys = {
+        "symmetric": "d_sym",
+        "trivial": "source_to_trivial",
+        "canonical": "source_to_canonical",
+        "logme": "logme",
+    }
+    if list(names) != list(SHELF):
+        raise ValueError(f"atlas: tasks {names}; accepted: {list(SHELF)}")
+    return {
+        "tasks": [[name, *SHELF[name]] for name in names],
+        "frozen": numbers(measured["frozen_error"][:, 0], 5),
+        "error": packed(measured["error"]),
+        **{key: packed(scores[column]) for key, column in keys.items()},
+    }
+
+
+FILES: dict[str, Callable[[], dict[str, Any]]] = {
+    "letters": letters,
+    "postal_robot": postal_robot,
+    "choose_network": choose_network,
+}
 
 
 def script(name: str) -> str:

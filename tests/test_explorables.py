@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from t2v import bottleneck
+from t2v import atlas, bottleneck, comparison
 from t2v import information as info
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +32,10 @@ MISSING = stills.BROWSER is None or importlib.util.find_spec("playwright") is No
 needs_browser = pytest.mark.skipif(MISSING, reason="no Chromium, or no playwright")
 LARGEST, SLOWEST, NEAR = 25_000, 50, 1e-3
 #: Where each stands, as the first figure: a chapter or the landing page.
-PLACES: dict[str, list[str]] = {"postal_robot": ["03_bottleneck.ipynb"]}
+PLACES: dict[str, list[str]] = {
+    "postal_robot": ["03_bottleneck.ipynb"],
+    "choose_network": ["10_transfer.ipynb", "index.md"],
+}
 
 
 @dataclass
@@ -60,7 +63,48 @@ def postal_robot(beta: float, start: int, page: dict[str, Any]) -> dict[str, Any
     return {"tx": found.i_tx, "ty": found.i_ty, "excess": found.objective - best.objective}
 
 
+def choose_network(
+    target: str, order: list[int], alpha: float, reference: str, page: dict[str, Any], **_: Any
+) -> dict[str, Any]:
+    """From the committed tables: one seed's scores, another seed's errors; also the averages over all targets."""
+    names, scores = atlas.read_pairs(ROOT / "book" / "runs" / "atlas" / "pairs-seed0.csv")
+    errors = atlas.read_pairs(ROOT / "book" / "runs" / "atlas" / "pairs-seed1.csv")[1]["error"]
+    asymmetric = scores["d_sym"] - alpha * scores[f"source_to_{reference}"]
+    t, six = names.index(target), [names.index(source) for source in page["sources"]]
+    assert len(set(six)) == 6
+    assert t not in six
+    found: dict[str, Any] = {"errors": errors[t, six], "whole": {}, "average": {}}
+    said = {
+        "you": np.arange(6.0),
+        "task2vec": asymmetric[t, six],
+        "logme": -scores["logme"][t, six],
+        "chance": np.ones(6),
+    }
+    for name, predicted in said.items():
+        judged = comparison.compare(predicted, errors[t, six])
+        found[name] = {"tau": judged.kendall, "regret": judged.regret}
+    for name, matrix in {"task2vec": asymmetric, "logme": -scores["logme"]}.items():
+        rest = [[s for s in range(len(names)) if s != of] for of in range(len(names))]
+        each = [comparison.compare(matrix[of, rest[of]], errors[of, rest[of]]) for of in range(len(names))]
+        found["whole"][name] = {"tau": each[t].kendall, "regret": each[t].regret}
+        found["average"][name] = np.mean([one.kendall for one in each])
+    return found
+
+
 CASES: dict[str, Case] = {
+    "choose_network": Case(
+        [
+            {"target": "greek_lower", "order": [0, 1, 2, 3, 4, 5], "alpha": 0.15, "reference": "trivial"},
+            {"target": "greek_lower", "order": [5, 3, 2, 4, 1, 0], "alpha": 1.0, "reference": "canonical"},
+            {"target": "mnist", "order": [2, 0, 5, 4, 1, 3], "alpha": 0.0, "reference": "trivial"},
+            {"target": "chess", "order": [1, 2, 3, 4, 5, 0], "alpha": 0.6, "reference": "trivial"},
+            {"target": "textures", "order": [4, 1, 0, 3, 5, 2], "alpha": 0.3, "reference": "canonical"},
+            {"target": "photo_blur", "order": [3, 2, 1, 0, 5, 4], "alpha": 0.15, "reference": "canonical"},
+        ],
+        choose_network,
+        "network trained on printed digits",
+        {"order": "5~4~3~2~1~0", "revealed": 1, "alpha": 0.4, "reference": "canonical"},
+    ),
     "postal_robot": Case(
         [
             *({"beta": beta, "start": 0} for beta in (1.3, 1.5, 2.0, 3.0, 4.0, 6.0, 12.0, 20.0)),
@@ -165,6 +209,14 @@ def file(tmp_path: Path) -> Callable[..., Path]:
 
 def stage(name: str) -> str:
     return f'[data-explorable="{name}"]'
+
+
+def compare(page: Any, expected: Any, where: str) -> None:
+    if isinstance(expected, dict):
+        for key, value in expected.items():
+            compare(page[key], value, f"{where}: {key}")
+    else:
+        np.testing.assert_allclose(page, expected, rtol=NEAR, atol=NEAR, err_msg=where)
 
 
 @needs_browser

@@ -133,11 +133,11 @@ ADDRESS: #postal_robot:beta=2.2;other:…  one part for each figure whose state 
   };
 
   /** What can be dragged: a ring to grab, for mouse, touch and arrow keys. */
-  kit.handle = ({ x, y, label, now, min, max, text, drag, step, shape, key, radius = 9 }) =>
+  kit.handle = ({ x, y, label, now, min, max, text, drag, step, shape, key, glide, radius = 9 }) =>
     h(
       "g",
       {
-        key: key || label, class: "x-handle", role: "slider", tabindex: "0", "aria-label": label,
+        key: key || label, class: glide ? "x-handle x-move" : "x-handle", role: "slider", tabindex: "0", "aria-label": label,
         "aria-valuenow": kit.round(now, 4), "aria-valuemin": min, "aria-valuemax": max, "aria-valuetext": text,
         style: kit.at(x, y),
         onpointerdown: (event) => begin(event, drag),
