@@ -1,6 +1,6 @@
 """Embed tasks cut from public sets of photographs and drawings, and measure what chapters 8 to 10 hold them against.
 
-Usage: python scripts/photographs_run.py FOLDER OUT [--probe NAME] [--seeds 0 1 2] [--tasks …] [--drawn TASK …]
+Usage: python scripts/photographs_run.py FOLDER OUT [--probe NAME] [--untrained] [--seeds 0 1 2] [--tasks …] [--drawn TASK …]
 
 FOLDER holds DATASET/CLASS/images, as scripts/photographs_build.py makes it; which classes make a task stands in
 book/runs/photographs/library.csv. A data set may bring a ``manifest.tsv`` (file, original_path): frames of one track
@@ -16,9 +16,10 @@ book/runs/photographs/library.csv. A data set may bring a ``manifest.tsv`` (file
 - ``between_seeds.csv``: one row a task and pair of seeds: the symmetric distance of its two embeddings;
 - ``config.json``: settings, data sets with their sources and licences, versions.
 
-With another probe the names end in ``-PROBE``; with ``--drawn`` tasks of the offline library take the place of the folder's
-(give ``-`` for FOLDER), and the names begin with ``drawn-``. The seed divides and draws the images, and draws the signs of
-the Fisher estimate. Embeddings and measurements are kept (``--embeddings``): a run that was stopped goes on where it was.
+With another probe, or with random weights (``--untrained``), the names end in ``-PROBE``; with ``--drawn`` tasks of the
+offline library take the place of the folder's (give ``-`` for FOLDER), and the names begin with ``drawn-``. The seed
+divides and draws the images, and draws the signs of the Fisher estimate. Embeddings and measurements are kept
+(``--embeddings``): a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -260,7 +261,7 @@ def between_seeds(every: dict[int, Sequence[embedding.TaskEmbedding]]) -> list[l
 
 
 # ------------------------------------------------------------------------------------------------------- the run
-def config(args: argparse.Namespace, specs: Sequence[Spec]) -> dict[str, Any]:
+def config(args: argparse.Namespace, specs: Sequence[Spec], probe: str) -> dict[str, Any]:
     """Return what a reader needs to know about the run."""
     known = json.loads((RUN / "datasets.json").read_text(encoding="utf-8"))
     packages = ("t2v", "torch", "timm", "numpy", "scipy", "pillow")
@@ -269,7 +270,12 @@ def config(args: argparse.Namespace, specs: Sequence[Spec]) -> dict[str, Any]:
         "date": date.today().isoformat(),
         "machine": f"{os.cpu_count()} cores, {'GPU' if torch.cuda.is_available() else 'CPU'}",
         "versions": {"python": platform.python_version(), **{p: metadata.version(p) for p in packages}},
-        **{"probe": args.probe, "method": "rademacher", "l2": 1e-4, "fit_share": embedding.FIT_SHARE},
+        **{
+            "probe": probe,
+            "method": "rademacher",
+            "l2": 1e-4,
+            "fit_share": embedding.FIT_SHARE,
+        },
         **{"size": size, "train": TRAIN, "test": TEST, "pool": POOL, "seeds": args.seeds, "supply": supply},
         "tasks": [spec.task for spec in specs],
         "data_sets": {d: known[d] for d in dict.fromkeys(s.dataset for s in specs) if d in known},
@@ -292,6 +298,9 @@ def arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="DATASET/CLASS/images; - with --drawn")
     parser.add_argument("out", type=Path)
     parser.add_argument("--probe", default=DEFAULT)
+    parser.add_argument(
+        "--untrained", action="store_true", help="random weights in the place of the trained ones"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tasks", nargs="+", help="some of library.csv; all by default")
     parser.add_argument("--drawn", nargs="+", metavar="TASK", help="tasks of the offline library instead")
@@ -318,7 +327,8 @@ def main(given: Sequence[str] | None = None) -> None:
         else [s for s in specification() if s.task in (args.tasks or [s.task])]
     )
     load = load_drawn if args.drawn else lambda spec, seed: load_task(args.folder, spec, seed)
-    probe = probes.load(args.probe)
+    torch.manual_seed(0)  # of random weights
+    probe = probes.load(args.probe, pretrained=not args.untrained)
     embeddings: dict[int, Sequence[embedding.TaskEmbedding]] = {}
     every: list[dict[str, Any]] = []
     distances: list[list[Any]] = []
@@ -327,7 +337,7 @@ def main(given: Sequence[str] | None = None) -> None:
         embeddings[seed], rows = zip(*(one(s, load, seed, probe, args.embeddings) for s in bar), strict=True)
         every += rows
         distances += pairs(seed, [s.task for s in specs], matrices(embeddings[seed], rows))
-    begin, end = "drawn-" if args.drawn else "", "" if args.probe == DEFAULT else f"-{args.probe}"
+    begin, end = "drawn-" if args.drawn else "", "" if probe.name == DEFAULT else f"-{probe.name}"
 
     def write(name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         write_text(args.out / f"{begin}{name}{end}.csv", table(columns, rows, digits=5))
@@ -335,7 +345,7 @@ def main(given: Sequence[str] | None = None) -> None:
     write("tasks", COLUMNS, [[row[c] for c in COLUMNS] for row in every])
     write("distances", ("seed", "a", "b", *METRICS), distances)
     write("between_seeds", ("task", "seed", "other_seed", "symmetric"), between_seeds(embeddings))
-    text = json.dumps(config(args, specs), indent=2, ensure_ascii=False)
+    text = json.dumps(config(args, specs, probe.name), indent=2, ensure_ascii=False)
     write_text(args.out / f"{begin}config{end}.json", text + "\n")
 
 

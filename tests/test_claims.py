@@ -71,7 +71,7 @@ def test_find_ledger_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_books_own_ledger_is_found() -> None:
-    assert len(claims.read(claims.find_ledger(Path(__file__).resolve().parent))) == 38
+    assert len(claims.read(claims.find_ledger(Path(__file__).resolve().parent))) == 39
 
 
 def test_verdict_that_agrees_shows_its_evidence(ledger: Path) -> None:

@@ -105,6 +105,15 @@ class Fake:
         self.probe, self.values = probe, np.array(values)
 
 
+def test_embeddings_of_two_probes_are_refused() -> None:
+    """Equal lengths are no excuse, in any metric; bare arrays bring no name, and one probe twice is fine."""
+    x, y = [1.0, 2.0, 3.0, 5.0], [3.0, 1.0, 2.0, 1.0]
+    for measure in distance.METRICS.values():
+        with pytest.raises(ValueError, match=r"different probes \('a' and 'b'\)"):
+            measure(Fake("a", x), Fake("b", y))
+        assert measure(Fake("a", x), Fake("a", y)) == measure(x, y)
+
+
 def test_bad_input_is_refused() -> None:
     good = [1.0, 2.0, 3.0]
     cases = [

@@ -184,8 +184,8 @@ def test_a_run_resumes_and_other_settings_are_refused(
     script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second run embeds nothing and writes the same tables; more training images need another folder."""
-    probe = probes.from_module(Colours(), name="colours")
-    monkeypatch.setattr(script.probes, "load", lambda name: probe)
+    probe = probes.from_module(Colours(), name="efficientnet_lite0")
+    monkeypatch.setattr(script.probes, "load", lambda name, pretrained: probe)
     monkeypatch.setattr(script, "specification", lambda: [spec(script, "signs"), spec(script, "fruit")])
     load, train = script.load_task, [20]
     monkeypatch.setattr(script, "load_task", lambda *a: load(*a, size=8, train=train[0], test=8))
@@ -207,6 +207,34 @@ def test_a_run_resumes_and_other_settings_are_refused(
     train[0] = 24
     with pytest.raises(ValueError, match="other settings"):
         script.main([options[0], str(folder / "third"), *options[1:]])
+
+
+def test_another_probe_has_tables_of_its_own(
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random weights are no other tables' business: their files and their settings carry the network's name."""
+    made: list[bool] = []
+
+    def load(name: str, pretrained: bool) -> probes.Probe:
+        made.append(pretrained)
+        return probes.from_module(Colours(), name=name if pretrained else f"{name}_random")
+
+    monkeypatch.setattr(script.probes, "load", load)
+    monkeypatch.setattr(script, "specification", lambda: [spec(script, "signs"), spec(script, "fruit")])
+    pictures = script.load_task
+    monkeypatch.setattr(script, "load_task", lambda *a: pictures(*a, size=8, train=20, test=8))
+    options = [str(folder), str(folder / "out"), "--seeds", "0", "--embeddings", str(folder / "kept")]
+    script.main(options)
+    script.main([*options, "--untrained"])
+    assert made == [True, False]
+    end = "-efficientnet_lite0_random"
+    assert (folder / "out" / f"distances{end}.csv").exists()
+    assert (
+        json.loads((folder / "out" / "config.json").read_text(encoding="utf-8"))["probe"]
+        == "efficientnet_lite0"
+    )
+    about = json.loads((folder / "out" / f"config{end}.json").read_text(encoding="utf-8"))
+    assert about["probe"] == "efficientnet_lite0_random"
 
 
 def test_unknown_names_are_refused(
