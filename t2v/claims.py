@@ -151,8 +151,14 @@ def to_html(text: str) -> str:
     return "".join(frames[kind].format(html.escape(part)) for kind, part in spans(text))
 
 
+#: Where a wheel keeps the ledger and the tables of ``runs/``; else they are looked up beside the package, in its checkout.
+PACKAGED = (Path(__file__).parent / "_book", Path(__file__).parents[1] / "book")
+
+
 def find_ledger(start: Path | None = None) -> Path:
-    """Return the path of ``claims.yml``: in ``start`` (by default here), its ``book/``, or a parent.
+    """Return the path of ``claims.yml``: in ``start`` (by default here), its ``book/``, a parent, or the installed package.
+
+    The tables of stored runs lie in ``runs/`` beside it.
 
     Raises
     ------
@@ -164,8 +170,12 @@ def find_ledger(start: Path | None = None) -> Path:
         for path in (folder / "claims.yml", folder / "book" / "claims.yml"):
             if path.is_file():
                 return path
+    for folder in PACKAGED:
+        if (folder / "claims.yml").is_file():
+            return folder / "claims.yml"
     raise FileNotFoundError(
-        f"no claims.yml in {here}, its book/ or a parent: run the chapter inside the book's checkout"
+        f"no claims.yml in {here}, its book/ or a parent, nor in the installed package: install t2v anew, or run the"
+        " chapter inside the book's checkout"
     )
 
 
