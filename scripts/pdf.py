@@ -279,6 +279,7 @@ def fonts() -> str:
 def assemble(articles: list[Tag], to_site: str) -> str:
     """Return the whole document."""
     mathjax = {
+        "loader": {"load": ["input/tex", "output/chtml"]},
         "chtml": {"scale": 1.0, "matchFontHeight": False},
         "options": {
             "processHtmlClass": "math",
@@ -294,7 +295,7 @@ def assemble(articles: list[Tag], to_site: str) -> str:
 <link rel="stylesheet" href="{to_site}/_static/book.css">
 <style>{fonts()}\n{style}\n{running_heads(articles)}</style>
 <script>window.MathJax = {json.dumps(mathjax)}</script>
-<script src="{to_site}/_static/mathjax/tex-chtml.js"></script></head>
+<script src="{to_site}/_static/mathjax/startup.js"></script></head>
 <body>
 <section class="title-page"><h1>{TITLE}</h1><p class="subtitle">{SUBTITLE}</p>
 <p class="imprint">Made from the pages of the book’s site, with the outputs that are committed with its chapters. Two of

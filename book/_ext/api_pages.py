@@ -75,16 +75,30 @@ class ModulePage(SphinxDirective):
         return container.children
 
 
+#: Where a bar means what it says: code, formulas in a line and on lines of their own, and examples of a session.
+VERBATIM = re.compile(
+    r"(``.+?``|:math:`[^`]*`|^(?P<indent>[ ]*)\.\. math::.*(?:\n(?:[ ]*$|(?P=indent)[ ]+.*))*|^[ ]*(?:>>>|\.\.\.) .*$)",
+    re.MULTILINE,
+)
+
+
+def escape_bars(text: str) -> str:
+    """Let prose say |θ|, which would be a substitution in reStructuredText; what is verbatim stays as it is."""
+    pieces, start = [], 0
+    for match in VERBATIM.finditer(text):
+        pieces += [re.sub(r"(?<!\\)\|", r"\\|", text[start : match.start()]), match[0]]
+        start = match.end()
+    return "".join([*pieces, re.sub(r"(?<!\\)\|", r"\\|", text[start:])])
+
+
 def edit_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let a docstring say |θ|, and end a module's with a list of what is in it."""
+    """End a module's docstring with a list of what is in it, and let all of them say |θ|."""
     if what == "module":
         lines += [""]
         for item in public(obj):
             first, rest = summary(obj, item)[:1].lower(), summary(obj, item)[1:]
             lines.append(f"* :py:obj:`~{name}.{item}`: {first}{rest}")
-    for i, line in enumerate(lines):
-        parts = re.split(r"(``.*?``)", line)
-        lines[i] = "".join(p if p.startswith("``") else re.sub(r"(?<!\\)\|", r"\\|", p) for p in parts)
+    lines[:] = escape_bars("\n".join(lines)).split("\n")
 
 
 def keep_colons(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -1,8 +1,12 @@
-"""The directive ``{claims-ledger}``: all claims, made from ``claims.yml`` and the committed chapters."""
+"""The directives ``{claims-ledger}`` and ``{claims-board}``: all claims, as entries and as a picture of tiles.
+
+Both are made from ``claims.yml`` and the committed chapters; the picture works without a script.
+"""
 
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from collections import Counter
@@ -10,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
@@ -21,6 +26,8 @@ from t2v import claims
 ANCHOR = "verdict-{id}"
 #: What became of the planted faults (scripts/mutants.py), beside the ledger's file.
 MUTANTS = Path("runs") / "mutants.csv"
+#: Short names for the headings, beside the ledger's file.
+NAMES = "claim_names.yml"
 #: How a formula, a piece of code and plain text become nodes.
 NODES = {"math": nodes.math, "code": nodes.literal}
 
@@ -77,6 +84,76 @@ def title(notebook: Path) -> str:
     return notebook.stem
 
 
+def name_of(claim: claims.Claim, folder: Path) -> str:
+    """Return a claim's short name, or its first words where it has none."""
+    names = yaml.safe_load((folder / NAMES).read_text(encoding="utf-8"))
+    words = re.sub(r"\s*\$[^$]*\$\s*", " … ", claim.claim)
+    return names.get(claim.id) or re.split(r"[,:;]", words)[0].strip()
+
+
+# --- the picture ---
+
+
+def raw(text: str) -> str:
+    """Return a sentence as HTML; its formulas are typeset when the card opens."""
+    return "".join(
+        {
+            "math": rf'<span class="t2v-tex">\({html.escape(part)}\)</span>',
+            "code": f"<code>{html.escape(part)}</code>",
+        }.get(kind, html.escape(part))
+        for kind, part in claims.spans(text)
+    )
+
+
+def tile(claim: claims.Claim, found: str, name: str) -> str:
+    """Return one claim as a tile that leads to its entry, with a card for pointer and keyboard."""
+    tip = f"t2v-tip-{claim.id.lower()}"
+    facts = f"<p>{raw(found)}</p>" if found else ""
+    return (
+        f'<li><a class="t2v-tile {claims.CSS[claim.verdict]}" href="claims.html#claim-{claim.id.lower()}" '
+        f'aria-describedby="{tip}">'
+        f'{claim.id}<span class="visually-hidden">, {html.escape(name)}: {claim.verdict}</span></a>'
+        f'<div class="t2v-tip {claims.CSS[claim.verdict]}" role="tooltip" id="{tip}"><p><strong>{html.escape(name)}.</strong> '
+        f'<span class="t2v-badge">{claim.verdict}</span></p><p>The paper: {raw(claim.claim)}</p>{facts}</div></li>'
+    )
+
+
+def board(ledger: list[claims.Claim], folder: Path) -> str:
+    """Return the ledger as a picture: a row of tiles a chapter, and a choice of the verdict that is shown."""
+    counts = Counter(claim.verdict for claim in ledger)
+    choices = [("all", f"all {len(ledger)}", "")]
+    choices += [(claims.CSS[v][4:], f"{v} {counts[v]}", claims.CSS[v]) for v in claims.VERDICTS if counts[v]]
+    filters = "".join(
+        f'<input type="radio" name="t2v-filter" id="t2v-show-{value}" value="{value}"{" checked" if value == "all" else ""}>'
+        f'<label for="t2v-show-{value}" class="{css}">{words}</label>'
+        for value, words, css in choices
+    )
+    rows = []
+    for chapter in dict.fromkeys(claim.chapter for claim in ledger):
+        notebook = folder / f"{chapter}.ipynb"
+        found = evidence(notebook) if notebook.exists() else {}
+        mine = [c for c in ledger if c.chapter == chapter]
+        tiles = "".join(tile(c, found.get(c.id, ""), name_of(c, folder)) for c in mine)
+        heading = html.escape(f"{int(chapter[:2])}. {title(notebook)}")
+        rows.append(f'<li><p class="t2v-row-name">{heading}</p><ul class="t2v-tiles">{tiles}</ul></li>')
+    return (
+        '<div class="t2v-board"><fieldset class="t2v-board-filter"><legend class="visually-hidden">Claims to show</legend>'
+        f'{filters}</fieldset><ol class="t2v-rows" aria-label="The claims by chapter">{"".join(rows)}</ol></div>'
+    )
+
+
+class Board(SphinxDirective):
+    """The picture, for the ledger's page and the pages beside it."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the page's nodes; nothing is shown but in HTML."""
+        folder = Path(self.env.doc2path(self.env.docname)).parent
+        for path in (folder / "claims.yml", folder / NAMES, *folder.glob("[0-9][0-9]_*.ipynb")):
+            self.env.note_dependency(str(path))
+        ledger = list(claims.read(folder / "claims.yml").values())
+        return [nodes.raw("", board(ledger, folder), format="html")]
+
+
 def badge(verdict: str) -> nodes.inline:
     """Return a verdict as a coloured word; the colour only repeats what the word says."""
     return nodes.inline(text=verdict, classes=["t2v-badge", claims.CSS[verdict]])
@@ -93,32 +170,19 @@ def faults(path: Path) -> dict[str, list[dict[str, str]]]:
 
 
 class Ledger(SphinxDirective):
-    """All claims: an overview, then one entry a claim under its chapter."""
+    """All claims: one entry a claim under its chapter."""
 
     def run(self) -> list[nodes.Node]:
         """Build the page's nodes."""
         self.folder = folder = Path(self.env.doc2path(self.env.docname)).parent
-        for path in (folder / "claims.yml", folder / MUTANTS):
+        for path in (folder / "claims.yml", folder / NAMES, folder / MUTANTS):
             self.env.note_dependency(str(path))
         ledger, self.faults = list(claims.read(folder / "claims.yml").values()), faults(folder / MUTANTS)
-        result: list[nodes.Node] = [self.overview(ledger)]
+        result: list[nodes.Node] = []
         for chapter in dict.fromkeys(claim.chapter for claim in ledger):
             rows = [claim for claim in ledger if claim.chapter == chapter]
             result.append(self.chapter(chapter, rows, folder / f"{chapter}.ipynb"))
         return result
-
-    def overview(self, ledger: list[claims.Claim]) -> nodes.Node:
-        """Count the verdicts, each with links to its claims."""
-        items = nodes.bullet_list(classes=["t2v-overview"])
-        counts = Counter(claim.verdict for claim in ledger)
-        for verdict in (*claims.VERDICTS, claims.OPEN):
-            if counts[verdict]:
-                line = nodes.paragraph("", "", badge(verdict), nodes.Text(f" {counts[verdict]}: "))
-                for i, claim in enumerate(c for c in ledger if c.verdict == verdict):
-                    line += [nodes.Text(", ")] if i else []
-                    line += nodes.reference("", claim.id, refid=f"claim-{claim.id.lower()}", internal=True)
-                items += nodes.list_item("", line)
-        return items
 
     def chapter(self, chapter: str, rows: list[claims.Claim], notebook: Path) -> nodes.section:
         """Return the section of one chapter's claims."""
@@ -137,7 +201,9 @@ class Ledger(SphinxDirective):
         """Return one claim's section: what the paper says, where, and what the chapter computed."""
         label = f"claim-{claim.id.lower()}"
         section = nodes.section(ids=[label], names=[label], classes=["t2v-claim"])
-        section += nodes.title("", "", nodes.Text(f"{claim.id} "), badge(claim.verdict))
+        section += nodes.title(
+            "", "", nodes.Text(f"{claim.id} · {name_of(claim, self.folder)} "), badge(claim.verdict)
+        )
         self.state.document.note_explicit_target(section, section)
         formula = re.fullmatch(r"\$([^$]+)\$", claim.claim)
         section += self.markdown(f"$${lines(formula[1])}$$" if formula else claim.claim)
@@ -209,4 +275,5 @@ class Ledger(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_directive("claims-ledger", Ledger)
+    app.add_directive("claims-board", Board)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

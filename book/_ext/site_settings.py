@@ -17,8 +17,17 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
 
-#: The parts of MathJax that a page may ask for; the package also holds a dozen bundles that it never does.
-MATHJAX_PARTS = ("tex-chtml.js", "a11y", "input", "output/chtml", "sre", "ui")
+#: The parts of MathJax that a page may ask for: no menu, which would make every formula a stop of the tab key, and would
+#: weigh as much as the rest. What a screen reader reads is MathML beside each formula.
+MATHJAX_PARTS = (
+    "startup.js",
+    "core.js",
+    "loader.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+)
+MATHJAX_PARTS += ("output/chtml/fonts", "a11y/assistive-mml.js")
 #: Extensions that Jupyter Book always loads and that would fetch scripts from elsewhere.
 UNWANTED = ("sphinx_thebe",)
 #: The sidebar holds the search field: no second bar above the page.
@@ -48,7 +57,7 @@ def copy_mathjax(app: Sphinx, error: Exception | None) -> None:
         if (source / part).is_dir():
             shutil.copytree(source / part, target / part, dirs_exist_ok=True)
         else:
-            target.mkdir(parents=True, exist_ok=True)
+            (target / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / part, target / part)
 
 
@@ -62,7 +71,7 @@ def write_entrance(app: Sphinx, error: Exception | None) -> None:
 
 def use_variables(app: Sphinx, config: Config) -> None:
     """Apply ``BOOK_EXECUTE`` and ``BOOK_REPOSITORY``, and let MathJax come from the site itself."""
-    config.mathjax_path = "mathjax/tex-chtml.js"
+    config.mathjax_path = "mathjax/startup.js"
     config.html_theme_options.update(THEME)
     mode = os.environ.get("BOOK_EXECUTE", "")
     if mode:
