@@ -66,8 +66,22 @@ def test_find_ledger_looks_here_in_book_and_above(tmp_path: Path) -> None:
 
 def test_find_ledger_says_where_it_looked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"no claims\.yml in .*checkout"):
+    monkeypatch.setattr(claims, "PACKAGED", (tmp_path / "nowhere",))
+    with pytest.raises(FileNotFoundError, match=r"no claims\.yml in .*installed package.*checkout"):
         claims.find_ledger()
+
+
+def test_find_ledger_falls_back_on_what_the_package_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger of one's own comes first; far from any, the package's is found, with the tables beside it."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    found = claims.find_ledger()
+    assert found.parent in claims.PACKAGED
+    assert (found.parent / "runs" / "atlas" / "config.json").is_file()
+    (tmp_path / "claims.yml").write_text(ENTRIES, encoding="utf-8")
+    assert claims.find_ledger() == tmp_path / "claims.yml"
 
 
 def test_the_books_own_ledger_is_found() -> None:
