@@ -504,6 +504,8 @@ def _check(activations: ArrayLike, labels: ArrayLike, where: str = "") -> tuple[
     t = t[:, None] if t.ndim == 1 else t
     if t.ndim != 2 or y.ndim != 1 or len(t) != len(y) or len(t) == 0:
         raise ValueError(f"activations, labels: shapes {t.shape}, {y.shape}; (n, d) and (n,) are accepted")
+    if y.dtype.kind == "f" and np.isnan(y).any():  # NaN is no class, and would count as one
+        raise ValueError(f"labels: {np.isnan(y).sum()} of {len(y)} are NaN; a class for each row is accepted")
     if not np.isfinite(t).all():
         raise DivergedError(f"activations: {where}some are not finite; training diverged there")
     return t, y
@@ -818,7 +820,9 @@ def fit_epoch(records: Sequence[Record], estimator: str = "", *, share: float = 
 
 
 def draw_planes(planes: Mapping[str, tuple[Floats, Floats]], step: int, title: str = "") -> Figure:
-    """Draw up to four information planes side by side: where each layer of each member is, and the way it came.
+    """Draw information planes side by side: where each layer of each member is, and the way it came.
+
+    Up to two stand in one row, more of them in two.
 
     Parameters
     ----------
@@ -834,9 +838,9 @@ def draw_planes(planes: Mapping[str, tuple[Floats, Floats]], step: int, title: s
     from t2v import plots
 
     rows = 1 if len(planes) < 3 else 2
-    figure, axes = plt.subplots(
-        rows, -(-len(planes) // rows), figsize=(6.6, 2.5 * rows), sharex=True, sharey=True, squeeze=False
-    )
+    columns = -(-len(planes) // rows)
+    size = (max(6.6, 2.7 * columns), 2.5 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     most = max(float(x.max()) for x, _ in planes.values())
     for axis, (name, (x, y)) in zip(axes.flat, planes.items(), strict=False):
         for k in range(x.shape[1]):
