@@ -3,11 +3,12 @@ r"""Per-sample squared gradients of a layer's weights, from its input and the gr
 For sample :math:`n` a layer that multiplies (Linear, convolution) has the weight gradient
 :math:`G_n = g_n X_n^\top`, with :math:`g_n` ``(out, positions)`` the gradient at the output and :math:`X_n`
 ``(fan_in, positions)`` the input patches. What is wanted is :math:`\sum_n G_n \odot G_n`, or its sum over each row
-(filter). Three routes give the row sums; the cheapest is taken, by counting multiplications:
+(filter). Three routes give the row sums; the cheapest is taken, by counting multiplications at the speeds measured:
 
 * one position: :math:`\|g x^\top\|^2` factorises into :math:`g^2 \|x\|^2`;
 * few positions: :math:`\|g_{n,o} X_n^\top\|^2 = g_{n,o} K_n g_{n,o}^\top` through the Gram matrix :math:`K_n = X_n^\top X_n`;
-* otherwise: the product itself, squared.
+  that of the patches of a convolution is a sum of shifted Gram matrices of its input's pixels, which need no patches;
+* otherwise: the product itself, squared, a few samples at a time in a buffer that stays in the processor's cache.
 
 The one assumption is that the first axis of a layer's input holds the samples, or a whole number of rows (windows, frames,
 tokens) of each sample, one sample after the other. :mod:`t2v.fisher` checks it, and is the public side of this module.
@@ -31,6 +32,13 @@ Rule = Callable[[Any, Tensor, Tensor], Mapping[str, Tensor]]
 
 #: Per-sample gradients are made in chunks of at most this many numbers.
 CHUNK = 2**23
+#: On a CPU, where they pass through a buffer, of this many: it stays in the processor's cache.
+BUFFER = 2**18
+#: From this many positions on, a grouped convolution makes them faster than matrix products of patches.
+_MANY = 256
+#: Speed of the small products behind a Gram matrix of patches, relative to the large ones of the direct route; and what
+#: adding one number of a shifted Gram matrix of pixels costs, in multiplications. Both measured, see benchmarks/fisher.py.
+_GRAM_SPEED, _SHIFT = 0.7, 12
 
 
 class MixesSamplesError(ValueError):
@@ -98,9 +106,13 @@ class Captured:
         norm = float(torch.linalg.vector_norm(self.x)) if self.x.is_floating_point() else 0.0
         return float(torch.linalg.vector_norm(g)) ** 2 * max(norm**2, float(self.x.numel()))
 
+    def intact(self) -> bool:
+        """Tell whether what was captured is still what it was."""
+        return self.x._version == self.version
+
     def squares(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
         """Return parameter name → squares; see :func:`t2v.fisher._stream` for ``pool``."""
-        if self.x._version != self.version:
+        if not self.intact():
             raise ValueError(
                 f"layer {self.name!r}: its input is overwritten in place later on; make that operation out-of-place"
             )
@@ -119,6 +131,11 @@ class Captured:
     def expected(self) -> Tensor:
         """Recompute the output from ``x``, to make sure that a subclass computes what this handler thinks."""
         raise NotImplementedError
+
+
+def room(t: Tensor) -> int:
+    """How many numbers may pass together on the device of ``t``."""
+    return BUFFER if t.device.type == "cpu" else CHUNK
 
 
 def _at_least_single(x: Tensor) -> Tensor:
@@ -141,16 +158,20 @@ def _reduce_rows(rows: Tensor, pool: str | None, fan: int) -> Tensor:
 
 def square(gradient: Tensor, pool: str | None, filter_axis: int = 0) -> Tensor:
     """Square one sample's gradient of a parameter, and pool it as the handlers do."""
-    squares = gradient.square()
     if pool == "sample":
-        return squares.sum()[None]
-    if pool == "filter" and squares.ndim > 1:
-        return squares.movedim(filter_axis, 0).flatten(1).mean(1)
-    return squares
+        return torch.linalg.vector_norm(gradient).square()[None]
+    if pool == "filter" and gradient.ndim > 1:
+        others = [axis for axis in range(gradient.ndim) if axis != filter_axis]
+        fan = gradient.numel() // gradient.shape[filter_axis]
+        return torch.linalg.vector_norm(gradient, dim=others).square() / fan
+    return gradient.square()
 
 
 class Product(Captured):
     """A layer that multiplies patches of its input by a matrix: Linear and the convolutions."""
+
+    #: Factors ``(out,)`` of the outputs, behind the product: a batch norm that the layer computes along with it.
+    scale: Tensor | None = None
 
     def patches(self) -> Tensor:
         """Return the input as ``(n, groups, fan_in, positions)``."""
@@ -160,12 +181,23 @@ class Product(Captured):
         """Return the output gradient as ``(n, groups, out per group, positions)``."""
         raise NotImplementedError
 
+    @property
+    def biased(self) -> bool:
+        """Whether the layer has a bias of its own."""
+        return self.module.bias is not None
+
     def products(self, g: Tensor) -> Iterator[Tensor]:
-        """Yield the weight gradients g Xᵀ ``(chunk, groups, out, fan_in)`` of chunks of samples."""
+        """Yield the weight gradients g Xᵀ ``(chunk, groups, out, fan_in)`` of chunks of samples, each in place of the last.
+
+        One buffer serves all: memory that is new each time costs more than the product.
+        """
         x = self.cached("patches", self.patches)
-        size = self.chunk()
+        size = min(len(g), max(1, room(g) // int(self.module.weight.numel())))
+        buffer = g.new_empty(size, *g.shape[1:3], x.shape[2])
         for gs, xs in zip(g.split(size), x.split(size), strict=True):
-            yield gs @ xs.mT
+            part = buffer[: len(gs)]
+            torch.bmm(gs.flatten(0, 1), xs.flatten(0, 1).mT, out=part.flatten(0, 1))
+            yield part
 
     def one_sample(self, t: Tensor) -> Tensor:
         """Turn ``(n · rows, groups, channels, positions)`` into ``(n, groups, channels, rows · positions)``."""
@@ -174,20 +206,20 @@ class Product(Captured):
         t = t.reshape(self.n, self.rows, *t.shape[1:])
         return t.permute(0, 2, 3, 1, 4).reshape(self.n, *t.shape[2:4], -1)
 
-    def chunk(self) -> int:
-        """How many samples' gradients may stand in memory together."""
-        return max(1, CHUNK // int(self.module.weight.numel()))
-
     def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
-        g = self.gradient(g)
+        g, scale = self.gradient(g), self.scale
         squares = {}
-        if self.module.bias is not None:
-            squares["bias"] = _reduce(g.sum(3).flatten(1), pool)
+        if self.biased:
+            sums = g.sum(3).flatten(1)
+            squares["bias"] = _reduce(sums if scale is None else sums * scale, pool)
         if pool is None:
-            squares["weight"] = self.elementwise(g).reshape(self.module.weight.shape)
+            total = self.elementwise(g).reshape(self.module.weight.shape)
+            by_filter = (-1, *[1] * (total.ndim - 1))
+            squares["weight"] = total if scale is None else total * scale.square().reshape(by_filter)
         else:
+            rows = self.row_norms(g).flatten(1)
             fan = self.module.weight[0].numel()
-            squares["weight"] = _reduce_rows(self.row_norms(g).flatten(1), pool, fan)
+            squares["weight"] = _reduce_rows(rows if scale is None else rows * scale.square(), pool, fan)
         return squares
 
     def elementwise(self, g: Tensor) -> Tensor:
@@ -195,7 +227,20 @@ class Product(Captured):
         if g.shape[3] == 1:  # (g xᵀ)² = g² (x²)ᵀ: no per-sample product is needed
             squares = self.cached("squares", lambda: self.patches()[..., 0].square())
             return torch.einsum("ngo,ngi->goi", g[..., 0].square(), squares)
-        return torch.stack([part.square().sum(0) for part in self.products(g)]).sum(0)
+        return self.sum_of_squares(g)
+
+    def sum_of_squares(self, g: Tensor) -> Tensor:
+        """Do the same through the products."""
+        total: Tensor | None = None
+        for part in self.products(g):
+            if total is None:
+                total = torch.zeros_like(part[0])
+            if len(part) == 1:
+                total.addcmul_(part[0], part[0])
+            else:
+                total += part.square().sum(0)
+        assert total is not None  # there is a sample
+        return total
 
     def row_norms(self, g: Tensor) -> Tensor:
         """Squared norms ``(n, groups, out)`` of the rows of each sample's weight gradient."""
@@ -204,10 +249,18 @@ class Product(Captured):
         if positions == 1:
             norms = self.cached("norms", lambda: self.patches().square().sum((2, 3)))
             return g[..., 0].square() * norms[..., None]
-        if positions * (fan + out) < fan * out:
-            gram = self.cached("gram", lambda: _gram(self.patches()))
-            return ((g @ gram) * g).sum(3)
-        return torch.cat([torch.linalg.vector_norm(part, dim=3).square() for part in self.products(g)])
+        cost, make = self.gram(positions, out, fan)
+        if cost < positions * fan * out:
+            return ((g @ self.cached("gram", make)) * g).sum(3)
+        return self.norms_of_products(g)
+
+    def norms_of_products(self, g: Tensor) -> Tensor:
+        """Do the same through the products."""
+        return torch.cat([torch.linalg.vector_norm(part, dim=3) for part in self.products(g)]).square_()
+
+    def gram(self, positions: int, out: int, fan: int) -> tuple[float, Callable[[], Tensor]]:
+        """Return what the route through the Gram matrix costs, in multiplications a sample and group, and the matrix."""
+        return positions**2 * (fan + out) / _GRAM_SPEED, lambda: _gram(self.patches())
 
     def cached(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """Make what depends on the input alone once for all backward passes."""
@@ -239,43 +292,85 @@ class ConvLayer(Product):
 
     @property
     def pointwise(self) -> bool:
-        return all(k == s == 1 for k, s in zip(self.module.kernel_size, self.module.stride, strict=True))
+        return all(k == 1 for k in self.module.kernel_size)
+
+    @property
+    def single(self) -> bool:
+        """Whether the output is one position: then the whole kernel meets one patch."""
+        return math.prod(self.shape[2:]) == 1
 
     def patches(self) -> Tensor:
-        m, x = self.module, self._padded()
-        if not self.pointwise:
+        m, x = self.module, self._padded(self.x)
+        if self.single:
+            for axis, (k, d) in enumerate(zip(m.kernel_size, m.dilation, strict=True), start=2):
+                x = x.narrow(axis, 0, (k - 1) * d + 1)
+                x = x[(slice(None),) * axis + (slice(None, None, d),)]
+        elif self.pointwise:
+            for axis, stride in enumerate(m.stride, start=2):
+                x = x[(slice(None),) * axis + (slice(None, None, stride),)]
+        else:
             x = F.unfold(x, m.kernel_size, dilation=m.dilation, stride=m.stride)
-        return self.one_sample(x.reshape(len(x), m.groups, self.module.weight[0].numel(), -1))
+        fan = m.weight[0].numel()
+        return self.one_sample(x.reshape(len(x), m.groups, fan, 1 if self.single else -1))
 
     def gradient(self, g: Tensor) -> Tensor:
         groups = self.module.groups
         return self.one_sample(g.reshape(len(g), groups, g.shape[1] // groups, -1))
 
     def elementwise(self, g: Tensor) -> Tensor:
-        if self._depthwise or not self._unfoldable:
-            return torch.stack([part.square().sum(0) for part in self.products(g)]).sum(0)
-        return super().elementwise(g)
+        return super().elementwise(g) if self._as_matrix else self.sum_of_squares(g)
 
     def row_norms(self, g: Tensor) -> Tensor:
-        if self._depthwise or not self._unfoldable:
-            return torch.cat([torch.linalg.vector_norm(part, dim=3).square() for part in self.products(g)])
-        return super().row_norms(g)
+        return super().row_norms(g) if self._as_matrix else self.norms_of_products(g)
+
+    @property
+    def _as_matrix(self) -> bool:
+        """Whether the layer is a product with patches that can be had."""
+        return self.pointwise or self.single or (self.x.ndim == 4 and not self._depthwise)
 
     def products(self, g: Tensor) -> Iterator[Tensor]:
-        """As in :class:`Product`; a chunk of samples is one grouped convolution, each sample a group of channels.
+        """As in :class:`Product`; or, on large maps, a chunk of samples is one grouped convolution, a sample a group.
 
-        Unfolding every patch would cost several times the convolution's own time.
+        Unfolding every patch there would cost several times the convolution's own time.
         """
-        if self.pointwise:
+        m, rows, positions = self.module, self.rows, g.shape[3]
+        few = positions < _MANY * rows and m.groups == 1 and self.x.ndim == 4
+        if self.pointwise or self.single or few:
             yield from super().products(g)
             return
-        x, m, rows = self.cached("padded", self._padded), self.module, self.rows
-        size = max(1, self.chunk() // rows)
-        few = g.shape[3] <= 10 * rows * m.weight[0, 0].numel()
-        make = self._correlate if self._depthwise and few else self._weight_gradient
-        for xs, gs in zip(x.split(size * rows), g.split(size), strict=True):
+        size = CHUNK // int(m.weight.numel())
+        if self._depthwise:  # maps, and not products, are what fills the cache here
+            size = min(size, 4 * room(g) // self.x[0].numel())
+        size = max(1, size // rows)
+        large = min(m.kernel_size) >= 5 or positions <= 10 * rows * m.weight[0, 0].numel()
+        make = self._correlate if self._depthwise and large else self._weight_gradient
+        for xs, gs in zip(self.x.split(size * rows), g.split(size), strict=True):
             parts = make(xs, self._each_row(gs)).reshape(len(gs), rows, m.groups, g.shape[2], -1)
             yield parts[:, 0] if rows == 1 else parts.sum(1)
+
+    def gram(self, positions: int, out: int, fan: int) -> tuple[float, Callable[[], Tensor]]:
+        m, patches = self.module, super().gram(positions, out, fan)
+        if self.x.ndim != 4 or self.pointwise or self.rows > 1 or m.groups > 1 or set(m.stride) != {1}:
+            return patches
+        kernel = math.prod(m.kernel_size)
+        sides = zip(self.shape[2:], m.kernel_size, m.dilation, strict=True)
+        pixels = math.prod(side + (k - 1) * d for side, k, d in sides)
+        cost = pixels**2 * m.in_channels + positions**2 * (out + _SHIFT * kernel)
+        return min(patches, (cost, self._pixel_gram), key=lambda route: route[0])
+
+    def _pixel_gram(self) -> Tensor:
+        """Return the Gram matrices ``(n, 1, positions, positions)`` of the patches as sums of shifted ones of the pixels.
+
+        Patches p and q share Σ_δ x(p + δ)·x(q + δ), with δ over the kernel: each is a product of two pixels.
+        """
+        m, x, (height, width) = self.module, self._padded(self.x), self.shape[2:]
+        pixels = _gram(x.flatten(2)).reshape(len(x), *x.shape[2:], *x.shape[2:])
+        total = torch.zeros(len(x), height, width, height, width, dtype=x.dtype, device=x.device)
+        for i in range(0, m.kernel_size[0] * m.dilation[0], m.dilation[0]):
+            for j in range(0, m.kernel_size[1] * m.dilation[1], m.dilation[1]):
+                rows, columns = slice(i, i + height), slice(j, j + width)
+                total += pixels[:, rows, columns, rows, columns]
+        return total.reshape(len(x), 1, height * width, height * width)
 
     def _each_row(self, g: Tensor) -> Tensor:
         """Undo :meth:`one_sample`."""
@@ -288,19 +383,19 @@ class ConvLayer(Product):
     def _depthwise(self) -> bool:
         return self.module.groups == self.module.in_channels > 1
 
-    @property
-    def _unfoldable(self) -> bool:
-        return self.pointwise or self.x.ndim == 4
-
     def _weight_gradient(self, x: Tensor, g: Tensor) -> Tensor:
         """Call the library's own weight gradient of a convolution whose groups are samples × groups."""
         m, n = self.module, len(x)
+        mode, pads = self._padding()
+        even = mode == "constant" and pads[::2] == pads[1::2]  # what the library pads need not be copied
+        x = x if even else self._padded(x)
         weight_gradient = {3: grad.conv1d_weight, 4: grad.conv2d_weight, 5: grad.conv3d_weight}[x.ndim]
         return weight_gradient(
             x.reshape(1, -1, *x.shape[2:]),
             (n * m.out_channels, *m.weight.shape[1:]),
             g.reshape(1, -1, *self.shape[2:]),
             stride=m.stride,
+            padding=pads[::-2] if even else 0,
             dilation=m.dilation,
             groups=n * m.groups,
         )
@@ -309,29 +404,55 @@ class ConvLayer(Product):
         """Do the same for a depthwise convolution on a small map, where this is faster.
 
         Each channel is correlated with its own output gradient; stride and dilation change places
-        (Rochette et al., 2019).
+        (Rochette et al., 2019). Places of the kernel that meet nothing but padding are left out: most of a kernel of
+        5 × 5 on a map of 2 × 2.
         """
         m = self.module
         convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[x.ndim]
+        met, zeros = self._met()
+        x = self._padded(x)
+        for axis, (first, last) in enumerate(met, start=2):
+            reach = (self.shape[axis] - 1) * m.stride[axis - 2]
+            start, stop = first * m.dilation[axis - 2], last * m.dilation[axis - 2] + reach + 1
+            x = x.narrow(axis, start, stop - start)
         channels = x.reshape(1, -1, *x.shape[2:])
         kernels = g.reshape(-1, 1, *self.shape[2:])
         out = convolve(
             channels, kernels, None, stride=m.dilation, dilation=m.stride, groups=channels.shape[1]
         )
-        for axis, k in enumerate(m.kernel_size):  # a stride may leave rows over at the end
-            out = out.narrow(axis + 2, 0, k)
-        return out
+        return F.pad(out, zeros) if any(zeros) else out
 
-    def _padded(self) -> Tensor:
+    def _met(self) -> tuple[list[tuple[int, int]], list[int]]:
+        """Return the first and the last place of the kernel, along each axis, that meets the input, and how many do not."""
+        m, (mode, pads) = self.module, self._padding()
+        met: list[tuple[int, int]] = []
+        zeros: list[int] = []
+        for axis, (k, s, d, pad) in enumerate(
+            zip(m.kernel_size, m.stride, m.dilation, pads[-2::-2], strict=True)
+        ):
+            size, reach = self.x.shape[axis + 2], (self.shape[axis + 2] - 1) * s
+            first, last = max(0, -(-(pad - reach) // d)), min(k - 1, (pad + size - 1) // d)
+            if mode != "constant":
+                first, last = 0, k - 1
+            met.append((first, last))
+            zeros = [first, k - 1 - last, *zeros]
+        return met, zeros
+
+    def _padding(self) -> tuple[str, list[int]]:
+        """Return how the input is padded: the mode, and (before, after) of each axis from the last to the first."""
         m = self.module
-        if type(m).forward in _PLAIN_FORWARDS:
+        if type(m).forward in PLAIN_FORWARDS:
             mode = "constant" if m.padding_mode == "zeros" else m.padding_mode
-            pads = (
+            same = (
                 m._reversed_padding_repeated_twice if isinstance(m.padding, str) else _both_sides(m.padding)
             )
-        else:  # TensorFlow's "same": the padding follows from the sizes, and the odd pixel goes to the end
-            mode, pads = "constant", self._same_padding()
-        return F.pad(self.x, pads, mode=mode) if any(pads) else self.x
+            return mode, list(same)
+        # TensorFlow's "same": the padding follows from the sizes, and the odd pixel goes to the end
+        return "constant", self._same_padding()
+
+    def _padded(self, x: Tensor) -> Tensor:
+        mode, pads = self._padding()
+        return F.pad(x, pads, mode=mode) if any(pads) else x
 
     def _same_padding(self) -> list[int]:
         m, pads = self.module, []
@@ -344,7 +465,7 @@ class ConvLayer(Product):
     def expected(self) -> Tensor:
         m = self.module
         convolve = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}[self.x.ndim]
-        return convolve(self._padded(), m.weight, m.bias, m.stride, 0, m.dilation, m.groups)
+        return convolve(self._padded(self.x), m.weight, m.bias, m.stride, 0, m.dilation, m.groups)
 
 
 def _both_sides(padding: Sequence[int]) -> list[int]:
@@ -354,33 +475,45 @@ def _both_sides(padding: Sequence[int]) -> list[int]:
 class BatchNormLayer(Captured):
     """Batch norm with running statistics: an affine map of each channel."""
 
-    def normalised(self) -> Tensor:
+    def normalised(self, x: Tensor) -> Tensor:
         m = self.module
         if m.running_mean is None:
             raise MixesSamplesError(
                 f"layer {self.name!r} ({type(m).__name__}) has no running statistics: it mixes the samples of a batch, so there"
                 " is no gradient of one sample"
             )
-        return F.batch_norm(self.x, m.running_mean, m.running_var, None, None, False, 0.0, m.eps)
+        return F.batch_norm(x, m.running_mean, m.running_var, None, None, False, 0.0, m.eps)
+
+    def slopes(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gradients ``(n · rows, channels)`` of the weights and of the biases."""
+        parts = [over_positions(gs * self.normalised(xs)) for gs, xs in small_parts(g, self.x)]
+        return torch.cat(parts), over_positions(g)
 
     def contract(self, g: Tensor, pool: str | None) -> dict[str, Tensor]:
-        g, x = g.flatten(2) if g.ndim > 2 else g[..., None], self.normalised()
-        x = x.flatten(2) if x.ndim > 2 else x[..., None]
-        return {
-            "weight": _reduce(self.fold((g * x).sum(2)), pool),
-            "bias": _reduce(self.fold(g.sum(2)), pool),
-        }
+        weight, bias = self.slopes(g)
+        return {"weight": _reduce(self.fold(weight), pool), "bias": _reduce(self.fold(bias), pool)}
 
     def expected(self) -> Tensor:
         m = self.module
         return F.batch_norm(self.x, m.running_mean, m.running_var, m.weight, m.bias, False, 0.0, m.eps)
 
 
+def small_parts(g: Tensor, x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Split two maps along the first axis, so that what is made of a part stays in the processor's cache."""
+    size = max(1, room(g) // max(1, g[0].numel()))
+    return zip(g.split(size), x.split(size), strict=True)
+
+
+def over_positions(t: Tensor) -> Tensor:
+    """Sum ``(n, channels, …)`` over all axes behind the channels."""
+    return t.sum(tuple(range(2, t.ndim))) if t.ndim > 2 else t
+
+
 class GroupNormLayer(BatchNormLayer):
     """Group norm: statistics of each sample, an affine map of each channel."""
 
-    def normalised(self) -> Tensor:
-        return F.group_norm(self.x, self.module.num_groups, None, None, self.module.eps)
+    def normalised(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, self.module.num_groups, None, None, self.module.eps)
 
     def expected(self) -> Tensor:
         return F.group_norm(
@@ -470,7 +603,7 @@ _HANDLERS: tuple[tuple[type[nn.Module] | tuple[type[nn.Module], ...], type[Captu
     (nn.LayerNorm, LayerNormLayer),
     (nn.Embedding, EmbeddingLayer),
 )
-_PLAIN_FORWARDS = {
+PLAIN_FORWARDS = {
     kind.forward for kinds, _ in _HANDLERS for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
 }
 
@@ -492,14 +625,14 @@ class Handler:
         """Whether the layer's output is nothing that this module could recompute."""
         return isinstance(self.kind, partial)
 
-    def attach(self, module: nn.Module, name: str, store: Store) -> Hooks:
+    def attach(self, module: nn.Module, name: str, store: Store, trusted: bool = False) -> Hooks:
         """Capture ``module``'s input and output during each forward pass into ``store[name]``.
 
         A subclass may run an activation after the layer (timm's norm layers do): then its first child sees the
-        layer's own output.
+        layer's own output. ``trusted``: what a subclass computes is held against autograd elsewhere, and not here.
         """
-        plain = self.verified or type(module).forward in _PLAIN_FORWARDS
-        verified = plain
+        plain = self.verified or type(module).forward in PLAIN_FORWARDS
+        verified = plain or trusted
         inner = None if plain else next(module.children(), None)
 
         def before(_: nn.Module, args: tuple[Any, ...]) -> None:

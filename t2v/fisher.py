@@ -14,7 +14,8 @@ The score lives in the logits: :math:`\nabla_z \log p_w(y|x) = e_y - p`, whose c
 
 How the diagonal becomes fast: the gradient of a layer's weights for *one* sample is a product of the layer's input and of
 the gradient at its output. Hooks keep both, the weights themselves need no gradient, and one batched contraction a layer
-gives the squares of all samples at once; see :mod:`t2v._layers`.
+gives the squares of all samples at once; see :mod:`t2v._layers`. A batch norm is computed inside the convolution before it
+while the pass lasts, and has its own squares all the same; see :mod:`t2v._folding`.
 
 Why it can be trusted: that product is the gradient only where the layer's weights are used in the layer alone, and where the
 first axis of its input counts samples. Neither can be read off the shapes. So each call first sends its first sample
@@ -37,6 +38,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from t2v._folding import FoldedNorm, Folding, Pair, Trace
 from t2v._layers import (
     REGISTERED,
     Captured,
@@ -55,6 +57,8 @@ Batches = Tensor | Iterable[Tensor] | Iterable[tuple[Tensor, Tensor]]
 
 #: Refuse a full matrix larger than this many bytes unless the caller allows more.
 MAX_BYTES = 4 * 2**30
+#: Numbers of the input that go through a network together on a CPU: 8 colour pictures of 224 pixels a side, 98 of 64.
+_NUMBERS = 8 * 3 * 224**2
 
 
 def diagonal(
@@ -557,6 +561,14 @@ def _split(
     return list(zip(inputs.split(batch_size), torch.as_tensor(targets).split(batch_size), strict=True))
 
 
+def _parts(x: Tensor, y: Tensor | None) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Split a batch of large samples on the CPU, so that its maps stay of the size that memory serves quickly."""
+    most = max(1, _NUMBERS // max(1, x[0].numel())) if x.device.type == "cpu" else len(x)
+    count = -(-len(x) // most)
+    labels = [None] * count if y is None else y.tensor_split(count)
+    yield from zip(x.tensor_split(count), labels, strict=True)
+
+
 def _forward(model: nn.Module, x: Tensor) -> Tensor:
     """Return the logits of a batch, never of a batch of one.
 
@@ -635,7 +647,8 @@ def _stream(
     """
     noise = _noise(expectation, draws, seed)
     seen = 0
-    for x, y in _batches(recorder.model, inputs, targets, expectation, batch_size):
+    batches = _batches(recorder.model, inputs, targets, expectation, batch_size)
+    for x, y in (part for batch in batches for part in _parts(*batch)):
         recorder.examine(x, pool)
         logits = _checked_logits(recorder.run(x), len(x), seen)
         recorder.compare(logits)
@@ -690,6 +703,9 @@ class _Recorder:
         self.captured = Store()
         self.hooks: dict[str, list[torch.utils.hooks.RemovableHandle]] = {}
         self.state = evaluating(model)
+        self.folding = Folding(model, self.modules)
+        self.pairs: dict[torch.Size, list[Pair]] = {}
+        self.unfolded: Tensor | None = None
         self.pair: Tensor | None = None
         self.pool: str | None = None
 
@@ -701,14 +717,26 @@ class _Recorder:
     def __exit__(self, *details: object) -> None:
         self.detach()
         self.clear()
+        self.folding.use([])
         self.state.__exit__(None, None, None)
 
     def attach(self) -> None:
         """Put hooks on every layer that is computed from its input and the gradient at its output."""
+        pairs = self.folding.pairs
+        folded = {name for pair in pairs for name in (pair.conv, pair.norm)}
         for name, module in self.modules.items():
             handler = handler_for(module)
-            if name not in self.support.slow and isinstance(handler, Handler):
-                self.hooks[name] = handler.attach(module, name, self.captured)
+            if name not in self.support.slow and name not in folded and isinstance(handler, Handler):
+                self.hooks[name] = handler.attach(module, name, self.captured, trusted=self.check)
+        for pair in pairs:
+            self.hooks[pair.conv] = self.folding.attach(pair, self.captured)
+
+    def fold(self, pairs: Sequence[Pair]) -> None:
+        """Compute these batch norms, and no others, inside the convolutions before them."""
+        if pairs != self.folding.pairs:
+            self.detach()
+            self.folding.use(pairs)
+            self.attach()
 
     def detach(self, names: Iterable[str] | None = None) -> None:
         """Take the hooks off, those of all layers or of those named."""
@@ -718,6 +746,25 @@ class _Recorder:
 
     def run(self, x: Tensor) -> Tensor:
         """Forward pass; returns the logits with a graph that reaches every captured output."""
+        logits = self._run(x)
+        if self.folding.pairs and (faulty := self._misfolded(logits)):
+            kept = [pair for pair in self.folding.pairs if pair.norm not in faulty]
+            self.pairs[x.shape[1:]] = kept
+            self.fold(kept)
+            return self.run(x)
+        return logits
+
+    def _misfolded(self, logits: Tensor) -> set[str]:
+        """Return the batch norms that may not be folded: all, where that changes the function; or those overwritten."""
+        first, self.unfolded = self.unfolded, None
+        if first is not None and isinstance(logits, Tensor) and logits.shape[1:] == first.shape[1:]:
+            difference, scale = _difference(first, logits)
+            if not difference <= scale and _all_finite(logits):
+                return {pair.norm for pair in self.folding.pairs}
+        layers = self.captured.items()
+        return {name for name, layer in layers if isinstance(layer, FoldedNorm) and not layer.intact()}
+
+    def _run(self, x: Tensor) -> Tensor:
         self.clear()
         n = max(2, len(x))
         with torch.enable_grad():
@@ -826,13 +873,35 @@ class _Recorder:
         if first:
             registered = [name for name, part in self.modules.items() if handler_for(part) == "autograd"]
             self.support.slow.update(dict.fromkeys(registered, "registered so"))
-        if x.is_meta or not new or not (self.check or self.tolerant):
+        if x.is_meta:
             return
+        if new:
+            self.fold([])
+            if self.check or self.tolerant:
+                self._examine(x, pool, first)
+            elif self.folding.possible:
+                self._look(x)
+        self.fold(self.pairs.get(x.shape[1:], []))
+
+    def _look(self, x: Tensor) -> None:
+        """Without the check: send the first sample through twice, and see what may be folded; nothing where that fails."""
+        with _undisturbed(x.device), suppress(Exception), torch.enable_grad():
+            with Trace(self.folding) as trace:
+                logits = self.model(torch.cat([x[:1], x[:1]]))
+            self._note(x, trace, logits)
+        self.clear()
+
+    def _note(self, x: Tensor, trace: Trace, logits: Tensor) -> None:
+        """Remember what may be folded for samples of this shape, and what the logits are without it."""
+        self.pairs[x.shape[1:]] = trace.pairs(logits, self.support.slow)
+        self.unfolded = logits.detach()
+
+    def _examine(self, x: Tensor, pool: str | None, first: bool) -> None:
         self.captured.tolerant = True
         proven: set[str] = set()
         with _undisturbed(x.device):
             for i in range(min(len(x), _TRIES)):
-                proven |= self._examine_one(x[i : i + 1], pool, i)
+                proven |= self._examine_one(x[i : i + 1], pool, i, proven)
                 if all(name in proven or name in self.support.slow for name in self.modules):
                     break
             if len(x) == 1 and self.pair is not None:
@@ -841,41 +910,54 @@ class _Recorder:
         for name, rows in self.rows.items():
             if rows > 1 and name not in proven:
                 self.support.slow.setdefault(name, "the order of its first axis cannot be told: no gradient")
+        slow = self.support.slow
+        self.pairs = {
+            shape: [pair for pair in pairs if pair.conv not in slow and pair.norm not in slow]
+            for shape, pairs in self.pairs.items()
+        }
         self.captured.tolerant = False
         self.captured.faults.clear()
         self.clear()
-        self.detach([name for name in self.hooks if name in self.support.slow or name not in self.modules])
+        self.detach([name for name in self.hooks if name in slow or name not in self.modules])
         if first:
             self._conclude()
 
-    def _examine_one(self, sample: Tensor, pool: str | None, index: int) -> set[str]:
-        """Compare hooks and autograd on two copies of a sample; returns the layers that the comparison could judge."""
+    def _examine_one(self, sample: Tensor, pool: str | None, index: int, proven: set[str]) -> set[str]:
+        """Compare hooks and autograd on two copies of a sample; returns the layers that the comparison could judge.
+
+        Those that are ``proven`` already are not computed again.
+        """
         self.clear()
-        with self._tracked(self.wanted) as parameters, torch.enable_grad():
-            logits = _checked_logits(self.model(torch.cat([sample, sample])), 2, index)
+        own = {name: own for name, own in self.parameters.items() if name not in proven}
+        wanted = [name for names in own.values() for name in names]
+        with self._tracked(self.wanted), torch.enable_grad():
+            with Trace(self.folding) as trace:
+                logits = _checked_logits(self.model(torch.cat([sample, sample])), 2, index)
             if index == 0:
                 self.pair = logits.detach()
+                self._note(sample, trace, logits)
             v = torch.randn(
                 logits.shape[1], generator=torch.Generator().manual_seed(index), dtype=torch.float64
             )
             v = torch.stack([v - v.mean(), torch.zeros_like(v)]).to(logits)
-            names = list(self.captured)
+            names = [name for name in self.captured if name in own]
             edges = [self.captured[name].edge for name in names]
+            parameters = [self.model.get_parameter(name) for name in wanted]
             gradients: Sequence[Tensor | None] = [None] * len(edges + parameters)
             if logits.requires_grad:
                 gradients = torch.autograd.grad(logits, [*edges, *parameters], v, allow_unused=True)
-        truth = dict(zip(self.wanted, gradients[len(names) :], strict=True))
+        truth = dict(zip(wanted, gradients[len(names) :], strict=True))
         at_output = dict(zip(names, gradients, strict=False))
         with torch.no_grad():
-            proven = {
+            found = {
                 name
-                for name, own in list(self.parameters.items())
+                for name, keys in own.items()
                 if name not in self.support.slow
-                and self._judge(name, {key: truth[key] for key in own}, at_output.get(name), pool)
+                and self._judge(name, {key: truth[key] for key in keys}, at_output.get(name), pool)
             }
         if not logits.requires_grad and self.wanted:
             raise ValueError("model: its logits do not depend on its weights in a differentiable way")
-        return proven
+        return found
 
     def _judge(self, name: str, truth: dict[str, Tensor | None], g: Tensor | None, pool: str | None) -> bool:
         """Compare one layer's squares with autograd's; returns whether there was a gradient to compare."""
@@ -920,8 +1002,8 @@ class _Recorder:
             if gradient is not None:
                 exact = square(_dense(gradient).to(got), self.pool, layer.filter_axis)
                 want = torch.cat([exact, torch.zeros_like(exact)]) if self.pool == "sample" else exact
-            errors.append((got - want).abs().max())
-            largest.append(want.abs().max())
+            errors.append(torch.dist(got, want, math.inf))
+            largest.append(torch.linalg.vector_norm(want, math.inf))
         error, size = (float(torch.stack(values).max()) for values in (errors, largest))
         if not (math.isfinite(error) and math.isfinite(size)):
             return False  # NaN and infinity are refused later on, by the name of the sample or layer
@@ -973,17 +1055,22 @@ def _beside_another(model: nn.Module, sample: Tensor) -> list[Tensor]:
 
 def _refuse_mixing(pair: Tensor, logits: Tensor) -> None:
     """Refuse a network whose logits for a sample differ from those ``pair`` that it has elsewhere."""
-    rows = torch.cat([pair, logits[:1].detach()])
-    centred = rows - rows.mean(1, keepdim=True)
-    rounding = 64 * torch.finfo(rows.dtype).eps * float(logits.detach().abs().max())
-    scale = _LOGITS.get(rows.dtype, _COARSE) * float(centred.abs().max()) + rounding
-    difference = float((centred - centred[-1:]).abs().max())
+    difference, scale = _difference(pair, logits)
     if difference > scale:
         raise MixesSamplesError(
             f"model: the logits of one sample change by {difference:.3g} with the other samples of its batch or with its"
             " place there (batch statistics, attention across the batch, or dropout and other random numbers in eval"
             " mode), so there is no gradient of one sample"
         )
+
+
+def _difference(pair: Tensor, logits: Tensor) -> tuple[float, float]:
+    """Return by how much the first sample's logits differ from those given, and how much rounding explains."""
+    rows = torch.cat([pair, logits[:1].detach()])
+    centred = rows - rows.mean(1, keepdim=True)
+    rounding = 64 * torch.finfo(rows.dtype).eps * float(logits.detach().abs().max())
+    scale = _LOGITS.get(rows.dtype, _COARSE) * float(centred.abs().max()) + rounding
+    return float((centred - centred[-1:]).abs().max()), scale
 
 
 def _gradients(
