@@ -6,6 +6,7 @@ The nuisance N is the photograph that a background was cut from, drawn independe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from t2v import training, variational
+from t2v.fisher import evaluating
 
 #: Photographs whose left parts give the training backgrounds and whose right parts the held-out ones.
 SEEN = ("brick", "grass", "gravel", "coffee", "china", "chelsea")
@@ -226,6 +228,11 @@ class Row:
         Lower bound of I(T;Y), on new photographs.
     i_tn : float
         What a probe reads about the panel's background: a lower bound of I(T;N).
+    exact_tn, exact_ty : float
+        I(T;N) and I(T;Y) for X uniform on the panel, from the densities (:func:`exact`); NaN where these are not known.
+    carried_tn : float
+        What Bayes' decoder, which knows the densities of half of the handwriting, reads about the background behind the other
+        half: a lower bound of I(T;N) for any handwriting.
     """
 
     beta: float
@@ -236,6 +243,9 @@ class Row:
     i_tx: float
     i_ty: float
     i_tn: float
+    exact_tn: float = math.nan
+    exact_ty: float = math.nan
+    carried_tn: float = math.nan
 
 
 def sweep(
@@ -247,7 +257,7 @@ def sweep(
     epochs: int = 16,
     device: str = "cpu",
 ) -> tuple[list[Row], dict[tuple[float, int], nn.Module]]:
-    """Train ``build()`` for every β and seed (β warmed up over a quarter of the epochs), and measure.
+    """Train ``build()`` for every β and seed, and measure.
 
     Parameters
     ----------
@@ -274,12 +284,11 @@ def sweep(
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 model = build()
-            schedule = variational.warm_up(beta, max(1, epochs // 4))
             history = variational.train(
                 model,
                 data.train.flat,
                 data.train.digits,
-                beta=schedule,
+                beta=beta,
                 epochs=epochs,
                 lr=2e-3,
                 seed=seed,
@@ -294,12 +303,72 @@ def _measure(model: nn.Module, beta: float, seed: int, train: float, data: Exper
     test = variational.measure(model, data.test.flat, data.test.digits, draws=2, seed=seed)
     unseen = variational.measure(model, data.unseen.flat, data.unseen.digits, draws=2, seed=seed)
     i_tn = read_panel(variational.codes(model, data.panel.flat, seed=seed), data.panel.nuisance)
-    return Row(beta, seed, train, test.accuracy, unseen.accuracy, unseen.i_tx_upper, unseen.i_ty_lower, i_tn)
+    known = (math.nan, math.nan, math.nan)
+    if len(variational.noisy_layers(model)) == 1:
+        known = exact(model, data.panel, seed=seed)
+    return Row(
+        beta, seed, train, test.accuracy, unseen.accuracy, unseen.i_tx_upper, unseen.i_ty_lower, i_tn, *known
+    )
+
+
+def law(model: nn.Module, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and log-variance, both ``(n, d)``, of the code T of every image, or of log T where T is log-normal.
+
+    Raises
+    ------
+    ValueError
+        If the model has not one noisy layer, or its code is not normal or log-normal (rectified units are neither).
+    """
+    found = variational.noisy_layers(model)
+    if len(found) != 1:
+        raise ValueError(
+            f"model: has {len(found)} noisy layers; exactly one is accepted: the law of a second is no Gaussian"
+        )
+    layer, kept = found[0], list[torch.Tensor]()
+    if not isinstance(layer, variational.GaussianEncoder) and not (
+        isinstance(layer, variational.InformationDropout) and layer.bounds_information
+    ):
+        raise ValueError(
+            "model: its code is neither normal nor log-normal; a GaussianEncoder or softplus units are accepted"
+        )
+    hook = layer.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0]))
+    try:
+        with torch.no_grad(), evaluating(model):
+            model(torch.as_tensor(images, device=next(model.parameters()).device))
+            first, second = (part.flatten(1) for part in layer.distribution(kept[0]))
+    finally:
+        hook.remove()
+    return (first, second) if isinstance(layer, variational.GaussianEncoder) else (first.log(), 2 * second)
+
+
+def exact(model: nn.Module, data: Cluttered, *, draws: int = 1, seed: int = 0) -> tuple[float, float, float]:
+    """Return I(T;N) and I(T;Y) of the last code on a panel, from its densities, and what carries over of I(T;N), in bits.
+
+    For X uniform on the panel the first two have no error but that of the drawn noise.
+    Its handwriting is a sample: on average the first is at least what holds for any handwriting, and the third at most.
+
+    Raises
+    ------
+    ValueError
+        As :func:`law`.
+    """
+    mean, log_var = law(model, data.flat)
+    n, y = (
+        variational.panel_information(mean, log_var, labels, draws=draws, seed=seed)[0]
+        for labels in (data.nuisance, data.digits)
+    )
+    known = np.arange(len(mean)) < _half(len(mean))
+    return n, y, variational.carried_over(mean, log_var, data.nuisance, known, draws=draws, seed=seed)
+
+
+def _half(count: int) -> int:
+    """Half of a panel's images, in whole digits."""
+    return count // (2 * len(SEEN + UNSEEN)) * len(SEEN + UNSEEN)
 
 
 def read_panel(codes: np.ndarray, target: np.ndarray, *, steps: int = 200, seed: int = 0) -> float:
     """Lower-bound the information (bits) of a panel's codes about a target; halves differ in their digits."""
-    half = len(codes) // (2 * len(SEEN + UNSEEN)) * len(SEEN + UNSEEN)
+    half = _half(len(codes))
     return variational.nuisance_information(
         codes[:half], target[:half], codes[half:], target[half:], steps=steps, seed=seed
     )

@@ -77,6 +77,41 @@ def kl_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
     return kl_normal(mean, log_var, zero, zero).sum(1)
 
 
+def kl_correlated_normal(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_factor: Tensor) -> Tensor:
+    """KL(N(mean, diag e^log_var) ‖ N(prior_mean, L Lᵀ)) of every sample, in nats: the prior's components may be correlated.
+
+    Parameters
+    ----------
+    mean, log_var : Tensor
+        Shape ``(n, d)``.
+    prior_mean : Tensor
+        Shape ``(d,)``.
+    prior_factor : Tensor
+        L, shape ``(d, d)``, lower triangular with a positive diagonal.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+    d = mean.shape[-1]
+    if mean.shape != log_var.shape or prior_mean.shape != (d,) or prior_factor.shape != (d, d):
+        raise ValueError(
+            f"mean, log_var, prior_mean, prior_factor: shapes {tuple(mean.shape)}, {tuple(log_var.shape)}, "
+            f"{tuple(prior_mean.shape)}, {tuple(prior_factor.shape)}; (n, d), (n, d), (d,) and (d, d) needed"
+        )
+    whiten = torch.linalg.solve_triangular(
+        prior_factor, torch.eye(d, dtype=mean.dtype, device=mean.device), upper=False
+    )
+    spread = log_var.exp() @ whiten.square().sum(0) + ((mean - prior_mean) @ whiten.T).square().sum(1)
+    return 0.5 * (spread - d - log_var.sum(1)) + prior_factor.diagonal().log().sum()
+
+
 def kl_log_uniform(log_alpha: Tensor, max_alpha: float) -> Tensor:
     """KL of log-normal noise of width α against the log-uniform prior, above its least value, in nats.
 
@@ -148,13 +183,26 @@ class GaussianEncoder(NoisyLayer):
         Width of the body's output.
     latent : int
         Dimension of T.
+    prior : {"standard", "correlated"}
+        ``"standard"`` is N(0, I), whose components are independent; ``"correlated"`` is one Gaussian with a mean and a full
+        covariance that are learnt.
     """
 
-    def __init__(self, body: nn.Module, features: int, latent: int) -> None:
+    def __init__(self, body: nn.Module, features: int, latent: int, *, prior: str = "standard") -> None:
         super().__init__()
+        if prior not in ("standard", "correlated"):
+            raise ValueError(f"prior: {prior!r}; 'standard' or 'correlated' is accepted")
         self.features, self.latent = _count("features", features), _count("latent", latent)
         self.body = body
         self.head = nn.Linear(self.features, 2 * self.latent)
+        self.prior = prior
+        if prior == "correlated":
+            self.prior_mean = nn.Parameter(torch.zeros(self.latent))
+            self.prior_root = nn.Parameter(torch.zeros(self.latent, self.latent))
+
+    def prior_factor(self) -> Tensor:
+        """Return L, lower triangular, such that the correlated prior's covariance is L Lᵀ: the identity to begin with."""
+        return self.prior_root.tril(-1) + self.prior_root.diagonal().exp().diag()
 
     def distribution(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and the log-variance of T given each input, both ``(n, latent)``."""
@@ -170,7 +218,10 @@ class GaussianEncoder(NoisyLayer):
     def forward(self, inputs: Tensor) -> Tensor:
         """Return ``(n, latent)``: a sample in training mode, the mean in eval mode."""
         mean, log_var = self.distribution(inputs)
-        self.kl = kl_standard_normal(mean, log_var)
+        if self.prior == "standard":
+            self.kl = kl_standard_normal(mean, log_var)
+        else:
+            self.kl = kl_correlated_normal(mean, log_var, self.prior_mean, self.prior_factor())
         if not self.adds_noise():
             return mean
         return mean + (0.5 * log_var).exp() * torch.randn_like(mean)
@@ -810,17 +861,161 @@ def panel_information(
             "(n, d), (n, d) and (n,) needed"
         )
     m, lv = mean.detach().double(), log_var.detach().double()
-    _, code, counts = l_.unique(return_inverse=True, return_counts=True)
+    _, code, counts = l_.to(m.device).unique(return_inverse=True, return_counts=True)
+    order, ends = code.argsort(stable=True), counts.cumsum(0)
+    m_, lv_, code_ = m[order], lv[order], code[order]  # label by label: only a stripe is asked for p(t|l)
     generator, gains = _stream(seed), []
     for _ in range(_count("draws", draws)):
-        t = _sample(m, lv, generator)
+        t = _sample(m, lv, generator)[order]
         for i in range(0, len(t), block):
-            log_p, own = _log_density(t[i : i + block], m, lv), code[i : i + block]
-            within = log_p.masked_fill(own[:, None] != code, -math.inf)
+            log_p, own = _log_density(t[i : i + block], m_, lv_), code_[i : i + block]
+            stripe = slice(int(ends[own[0]] - counts[own[0]]), int(ends[own[-1]]))
+            within = log_p[:, stripe].masked_fill(own[:, None] != code_[stripe], -math.inf)
             given = torch.logsumexp(within, 1) - counts[own].double().log()
             gains.append((given - torch.logsumexp(log_p, 1) + math.log(len(m))) / _LN2)
     every = torch.cat(gains)
     return float(every.mean()), float(every.std() / math.sqrt(len(every)))
+
+
+def carried_over(
+    mean: Tensor,
+    log_var: Tensor,
+    labels: Tensor | np.ndarray,
+    known: np.ndarray,
+    *,
+    draws: int = 1,
+    seed: int = 0,
+) -> float:
+    """Lower-bound I(T;L) by Bayes' decoder that knows the densities of some inputs, and reads codes of the others, in bits.
+
+    q(l|t) ∝ p(l) p(t|l) with the mixtures of the known inputs: no training, no early stopping. As with any decoder,
+    H(L) − E[−log q(l|t)] is at most I(T;L), and here of inputs like those that are read.
+
+    Parameters
+    ----------
+    mean, log_var : Tensor
+        Shape ``(n, d)``, as for :func:`panel_information`.
+    labels : Tensor or array
+        Shape ``(n,)``, integers.
+    known : array of bool
+        Shape ``(n,)``: whose densities the decoder knows; every label must occur among them.
+    draws, seed : int
+        Samples of T an input, and the seed of the noise.
+
+    Returns
+    -------
+    float
+        Bits; slightly negative means 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, nobody is left to be read, or a label to be read is not known.
+    """
+    l_, k = torch.as_tensor(labels).numpy(), np.asarray(known, dtype=bool)
+    if mean.shape != log_var.shape or mean.ndim != 2 or not l_.shape == k.shape == (len(mean),):
+        raise ValueError(
+            f"mean, log_var, labels, known: shapes {tuple(mean.shape)}, {tuple(log_var.shape)}, {l_.shape}, {k.shape}; "
+            "(n, d), (n, d), (n,) and (n,) needed"
+        )
+    if k.all() or not set(l_[~k]) <= set(l_[k]):
+        raise ValueError(
+            "known: leaves no input to be read, or none of some label to know; some of each label are needed"
+        )
+    m, lv = mean.detach().double(), log_var.detach().double()
+    generator, own, surprise = _stream(seed), torch.as_tensor(l_[k]), 0.0
+    for _ in range(_count("draws", draws)):
+        log_p = _log_density(_sample(m[~k], lv[~k], generator), m[k], lv[k])
+        same = log_p.masked_fill(torch.as_tensor(l_[~k])[:, None] != own, -math.inf)
+        surprise -= float((torch.logsumexp(same, 1) - torch.logsumexp(log_p, 1)).mean()) / _LN2
+    return label_entropy(l_[~k]) - surprise / draws
+
+
+def code_correlation(mean: Tensor, log_var: Tensor, *, draws: int = 1, seed: int = 0) -> tuple[float, float]:
+    """Total correlation of a Gaussian encoder's code, in bits, from the densities: KL(p(t) ‖ Π p(t_k)).
+
+    X is uniform over the n inputs, so p(t) and every p(t_k) are known mixtures. As the noise of the components is
+    independent, it equals Σ I(T_k;X) − I(T;X): what the components say more than once.
+
+    Parameters
+    ----------
+    mean, log_var : Tensor
+        Shape ``(n, d)``.
+    draws, seed : int
+        Samples of T an input, and the seed of the noise.
+
+    Returns
+    -------
+    bits, standard_error : float
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or are not ``(n, d)``.
+    """
+    if mean.shape != log_var.shape or mean.ndim != 2 or len(mean) == 0:
+        raise ValueError(
+            f"mean, log_var: shapes {tuple(mean.shape)}, {tuple(log_var.shape)}; one (n, d) needed"
+        )
+    m, lv = mean.detach().double(), log_var.detach().double()
+    generator, gains = _stream(seed), []
+    for _ in range(_count("draws", draws)):
+        t = _sample(m, lv, generator)
+        joint = torch.logsumexp(_log_density(t, m, lv), 1) - math.log(len(m))
+        for k in range(m.shape[1]):
+            one = slice(k, k + 1)
+            joint = (
+                joint - torch.logsumexp(_log_density(t[:, one], m[:, one], lv[:, one]), 1) + math.log(len(m))
+            )
+        gains.append(joint / _LN2)
+    every = torch.cat(gains)
+    return float(every.mean()), float(every.std() / math.sqrt(len(every)))
+
+
+def batch_noise(
+    activations: np.ndarray, batch_size: int, *, draws: int = 100, seed: int = 0, eps: float = 1e-5
+) -> np.ndarray:
+    """Sample what batch normalisation makes of every row, when the rest of its batch is drawn at random.
+
+    In training mode a row is shifted and scaled by the mean and the variance of its batch (Ioffe and Szegedy 2015), and
+    these depend on the other rows: for the row itself they are noise.
+
+    Parameters
+    ----------
+    activations : array
+        Shape ``(n, d)``: what enters the normalisation, one row an input.
+    batch_size : int
+        B ≥ 2: a row and B − 1 others, drawn with replacement. Within a draw all rows meet the same others.
+    draws, seed : int
+        How often, and the seed of the others.
+    eps : float
+        Added to the variance, as in torch.
+
+    Returns
+    -------
+    ndarray
+        Shape ``(draws, n, d)``.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not ``(n, d)``, a value is not finite, or B < 2.
+    """
+    a = np.asarray(activations, dtype=float)
+    if a.ndim != 2 or not len(a) or not np.isfinite(a).all():
+        raise ValueError(f"activations: shape {a.shape}; finite numbers of shape (n, d) are needed")
+    if _count("batch_size", batch_size) < 2:
+        raise ValueError("batch_size: 1; at least 2 are needed, a row and one other")
+    rng, share = np.random.default_rng(seed), 1 / batch_size
+    result = np.empty((_count("draws", draws), *a.shape))
+    for drawn in result:
+        others = a[rng.integers(len(a), size=batch_size - 1)]
+        centre = (1 - share) * others.mean(0) + share * a
+        variance = (1 - share) * (others.var(0) + np.square(others.mean(0) - centre)) + share * np.square(
+            a - centre
+        )
+        drawn[:] = (a - centre) / np.sqrt(variance + eps)
+    return result
 
 
 def nuisance_information(

@@ -85,7 +85,7 @@ def test_find_ledger_falls_back_on_what_the_package_brings(
 
 
 def test_the_books_own_ledger_is_found() -> None:
-    assert len(claims.read(claims.find_ledger(Path(__file__).resolve().parent))) == 39
+    assert len(claims.read(claims.find_ledger(Path(__file__).resolve().parent))) == 43
 
 
 def test_verdict_that_agrees_shows_its_evidence(ledger: Path) -> None:

@@ -178,6 +178,60 @@ def test_the_probe_stays_below_the_exact_information_and_both_fall_with_the_pric
     assert rows[1].i_tn < rows[0].i_tn - 0.3
 
 
+def test_exact_informations_are_those_of_the_background_and_of_the_digit(swept):
+    """The sweep's exact values against densities written out again, and the decoder of other handwriting below the first."""
+    data, rows, models = swept
+    for row in rows:
+        model = models[row.beta, row.seed]
+        by_hand = exact_background_bits(model, data.panel)
+        assert row.exact_tn == pytest.approx(by_hand, abs=0.1)
+        assert row.carried_tn < by_hand + 0.1
+        n, y, carried = clutter.exact(model, data.panel, seed=row.seed)
+        assert (n, y, carried) == (row.exact_tn, row.exact_ty, row.carried_tn)
+    assert rows[0].exact_ty > rows[0].i_ty > 0.5
+    assert rows[1].exact_ty > 1.5 * rows[1].exact_tn  # the digit is kept
+    known = variational.carried_over(
+        *clutter.law(models[0.3, 5], data.panel.flat), data.panel.nuisance, np.arange(720) < 360, seed=5
+    )
+    assert rows[1].carried_tn == pytest.approx(known)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "softplus"])
+def test_the_law_of_a_code_is_that_of_its_samples(kind):
+    torch.manual_seed(0)
+    layer = (
+        variational.InformationDropout(32, 3)
+        if kind == "softplus"
+        else variational.GaussianEncoder(nn.Identity(), 32, 3)
+    )
+    model = nn.Sequential(nn.Linear(196, 32), nn.ReLU(), layer, nn.Linear(3, 10))
+    pictures = clutter.panel(n=1).flat[:4]
+    mean, log_var = clutter.law(model, pictures)
+    t = variational.codes(model, pictures, draws=4000).reshape(4000, 4, 3)
+    t = np.log(t) if kind == "softplus" else t
+    np.testing.assert_allclose(t.mean(0), mean, atol=0.08)
+    np.testing.assert_allclose(t.var(0), log_var.exp(), rtol=0.1)
+
+
+def test_a_law_that_is_not_known_is_refused():
+    pictures = clutter.panel(n=1).flat
+    rectified = nn.Sequential(variational.InformationDropout(196, 4, activation="relu"), nn.Linear(4, 10))
+    two = nn.Sequential(variational.InformationDropout(196, 4), variational.InformationDropout(4, 4))
+    for model, words in ((rectified, "neither normal nor log-normal"), (two, "2 noisy layers")):
+        with pytest.raises(ValueError, match=words):
+            clutter.law(model, pictures)
+
+
+def test_layers_are_read_in_the_order_in_which_they_are_named():
+    """The first layer shows the picture as it is, the second one number: the background is lost in between."""
+    panel = clutter.panel(n=60)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Identity(), nn.Linear(196, 1), nn.Linear(1, 10))
+    both = clutter.read_layers(model, [model[0], model[1]], panel, steps=60)
+    assert both[0][0] > both[1][0] + 0.5
+    assert clutter.read_layers(model, [model[1]], panel, steps=60) == both[1:]
+
+
 def test_noise_alone_takes_the_digit_with_the_background():
     """C12: an untrained stack with its noise on loses the background as well, and all that it knew of the digit."""
     torch.manual_seed(0)

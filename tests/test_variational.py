@@ -321,6 +321,122 @@ def test_a_probe_stays_below_the_panels_own_information():
     assert 0.1 < read < bits + 3 * error < 2
 
 
+def test_what_carries_over_stays_below_the_truth_and_comes_near():
+    """T = N + noise of two kinds of input: Bayes' decoder that knows half of the inputs reads the other half."""
+    rng = np.random.default_rng(0)
+    n = np.tile([0, 1], 2000)
+    points = np.where(n == 1, 1.0, -1.0) + 0.5 * rng.normal(size=4000)
+    mean, log_var = torch.tensor(points)[:, None], torch.full((4000, 1), math.log(0.75), dtype=torch.double)
+    known = np.arange(4000) < 2000
+    read = v.carried_over(mean, log_var, n, known, draws=4)
+    assert read == pytest.approx(
+        0.4859, abs=0.03
+    )  # N = ±1 in noise of variance 1: the integral of the test below
+    strange = mean + torch.tensor(np.where(known, 0.0, 40.0))[:, None]  # whoever is read is like nobody known
+    assert v.carried_over(strange, log_var, n, known) < 0
+    assert v.carried_over(0 * mean, log_var, n, known) == pytest.approx(0, abs=1e-12)
+
+
+# ------------------------------------------------------------------ correlations inside a code
+
+
+def correlated_channel(rho, noise_var=0.5, n=3000):
+    """X ~ N(0, [[1, ρ], [ρ, 1]]), T = X + noise: TC in closed form."""
+    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(2), dtype=torch.double)
+    z = (z - z.mean(0)) @ torch.linalg.inv(
+        torch.linalg.cholesky(torch.cov((z - z.mean(0)).T, correction=0))
+    ).T
+    x = z @ torch.linalg.cholesky(torch.tensor([[1.0, rho], [rho, 1.0]], dtype=torch.double)).T
+    r = rho / (1 + noise_var)
+    return x, torch.full_like(x, math.log(noise_var)), -0.5 * math.log2(1 - r**2)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.6, -0.95])
+def test_code_correlation_of_correlated_gaussians(rho):
+    mean, log_var, exact = correlated_channel(rho)
+    bits, error = v.code_correlation(mean, log_var)
+    assert bits == pytest.approx(exact, abs=4 * error + 0.01)
+    assert error < 0.02
+
+
+def test_code_correlation_is_what_the_components_say_more_than_once():
+    """Three components, the third the exclusive or of two fair bits: no pair is correlated, and TC is one bit."""
+    a, b = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    mean = 20.0 * torch.tensor(np.stack([a, b, a ^ b], 1), dtype=torch.double)
+    log_var = torch.zeros_like(mean)
+    bits, _ = v.code_correlation(mean, log_var, draws=50)
+    assert bits == pytest.approx(1.0, abs=1e-6)
+    assert v.code_correlation(mean[:, :2], log_var[:, :2], draws=50)[0] == pytest.approx(0.0, abs=1e-6)
+    noisy = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    spread = torch.full_like(noisy, -0.5)
+    own = [v.panel_information(noisy[:, [k]], spread[:, [k]], np.arange(200), draws=20)[0] for k in range(3)]
+    together = v.panel_information(noisy, spread, np.arange(200), draws=20)[0]
+    assert v.code_correlation(noisy, spread, draws=20)[0] == pytest.approx(sum(own) - together, abs=0.08)
+
+
+def test_a_correlated_prior_agrees_with_torch_and_asks_for_no_independence():
+    mean, log_var = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    encoder = v.GaussianEncoder(nn.Identity(), 6, 3, prior="correlated").double()
+    start = encoder.prior_factor().detach()
+    torch.testing.assert_close(
+        v.kl_correlated_normal(mean, log_var, 0 * mean[0], start), v.kl_standard_normal(mean, log_var)
+    )
+    with torch.no_grad():
+        encoder.prior_root.copy_(torch.tensor([[0.2, 9, 9], [1.5, -0.4, 9], [-0.7, 0.3, 0.1]]))
+        encoder.prior_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))
+    normal = torch.distributions.MultivariateNormal
+    prior = normal(encoder.prior_mean, scale_tril=encoder.prior_factor())
+    expected = torch.distributions.kl_divergence(normal(mean, torch.diag_embed(log_var.exp())), prior)
+    encoder(x := torch.randn(6, 6, dtype=torch.double))
+    law = encoder.distribution(x)
+    torch.testing.assert_close(
+        v.kl_correlated_normal(mean, log_var, encoder.prior_mean, encoder.prior_factor()), expected
+    )
+    torch.testing.assert_close(
+        encoder.kl, v.kl_correlated_normal(*law, encoder.prior_mean, encoder.prior_factor())
+    )
+    x, log_var, tc = correlated_channel(
+        0.95, noise_var=0.1
+    )  # fitted, its misfit has no TC left; N(0, I) pays for it
+    total = torch.cov(x.T, correction=0) + 0.1 * torch.eye(2)
+    fitted = v.kl_correlated_normal(x, log_var, x.mean(0), torch.linalg.cholesky(total)).mean().item()
+    exact = 0.5 * math.log2(torch.linalg.det(total).item() / 0.1**2)
+    assert fitted / math.log(2) == pytest.approx(exact, abs=1e-6)
+    apart = v.kl_correlated_normal(x, log_var, x.mean(0), total.diagonal().sqrt().diag()).mean().item()
+    assert (apart - fitted) / math.log(2) == pytest.approx(tc, abs=1e-6)
+
+
+# ------------------------------------------------------------------ batch normalisation as noise
+
+
+def test_batch_noise_is_what_torch_makes_of_random_batches():
+    rng = np.random.default_rng(0)
+    a = rng.gamma(2.0, size=(40, 5)) * [1, 2, 3, 4, 5]
+    got = v.batch_noise(a, 6, draws=3, seed=7)
+    assert got.shape == (3, 40, 5)
+    picks, layer = np.random.default_rng(7), nn.BatchNorm1d(5, affine=False)
+    for drawn in got:
+        others = a[picks.integers(40, size=5)]
+        for i in (0, 17, 39):
+            batch = torch.tensor(np.concatenate([a[[i]], others]), dtype=torch.float32)
+            np.testing.assert_allclose(drawn[i], layer.train()(batch)[0].numpy(), atol=2e-3)
+
+
+def test_a_pair_of_images_leaves_a_unit_one_bit():
+    a = np.random.default_rng(0).normal(size=(30, 4))
+    got = v.batch_noise(a, 2, draws=50)
+    assert set(np.rint(got).ravel()) == {-1.0, 0.0, 1.0}  # 0 where an image met itself
+    assert (np.abs(np.abs(got) - 1) < 0.01).mean() > 0.9
+
+
+def test_batch_noise_falls_as_one_over_the_root_of_the_batch():
+    """The spread over batches of what becomes of a row at the mean: 1/√B, whatever the others' scale."""
+    a = np.concatenate([np.zeros((1, 1)), np.random.default_rng(0).normal(size=(5000, 1))]) * 7 + 3
+    for size in (64, 256, 1024):
+        spread = v.batch_noise(a, size, draws=1500)[:, 0].std()
+        assert spread * math.sqrt(size) == pytest.approx(1, abs=0.12)
+
+
 def test_nuisance_information_reads_what_is_there_and_nothing_else():
     rng = np.random.default_rng(0)
     n = rng.integers(4, size=4000)
@@ -466,6 +582,14 @@ def test_no_input_beats_the_capacity(seed):
         (lambda: v.InformationDropout(4, 2)(torch.zeros(3, 5)), ["inputs", "(3, 5)"]),
         (lambda: v.kl_standard_normal(torch.zeros(2, 3), torch.zeros(2)), ["mean", "(2, 3)", "(2,)"]),
         (lambda: v.rate(nn.Linear(2, 2)), ["model", "noisy layer"]),
+        (lambda: v.GaussianEncoder(nn.Identity(), 4, 2, prior="free"), ["prior", "'free'", "correlated"]),
+        (lambda: v.kl_correlated_normal(torch.zeros(2, 3), torch.zeros(2, 3), torch.zeros(2), torch.eye(3)), ["(2,)"]),
+        (lambda: v.code_correlation(torch.zeros(2, 3), torch.zeros(3, 2)), ["mean, log_var", "(3, 2)"]),
+        (lambda: v.carried_over(torch.zeros(4, 1), torch.zeros(4, 1), [0, 1, 0], [1, 1, 0, 0]), ["labels", "(3,)"]),
+        (lambda: v.carried_over(torch.zeros(4, 1), torch.zeros(4, 1), [0, 1, 0, 2], [1, 1, 0, 0]), ["known"]),
+        (lambda: v.batch_noise(np.zeros(4), 2), ["activations", "(4,)"]),
+        (lambda: v.batch_noise(np.full((4, 1), np.nan), 2), ["activations", "finite"]),
+        (lambda: v.batch_noise(np.zeros((4, 1)), 1), ["batch_size", "at least 2"]),
         (lambda: v.capacity([[0.5, 0.6]]), ["channel", "sum 1"]),
         (lambda: v.nuisance_information(PAIRS, ZEROS, np.zeros((9, 3)), ZEROS), ["codes", "(9, 3)"]),
         (lambda: v.nuisance_information(PAIRS, ZEROS, PAIRS, ZEROS + 1), ["test_nuisance"]),
