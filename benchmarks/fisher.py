@@ -1,17 +1,28 @@
-"""Speed of the per-filter Fisher diagonal, as ratios within one run.
+"""Speed of the Fisher diagonal, all layers, as ratios to a plain training step in the same process.
 
-Compares, on the same batch: one plain training step (forward and backward of the cross-entropy, all weights with
-gradients), ``fisher.diagonal`` with one backward pass (rademacher), and a loop over samples with plain autograd.
+A plain step is the forward and backward pass of the cross-entropy in eval mode, all weights with gradients, on the same
+batch, in the usual memory order (NCHW). All variants take turns in one process, so that a busy machine slows them alike;
+what is compared are medians of processor seconds (on a GPU: of the clock's). Weights are random, and so are the slopes and
+statistics of the batch norms. Columns:
 
-Usage: python benchmarks/fisher.py [--probe tf_efficientnet_lite0] [--size 64] [--batch 64] [--repeats 7] [--device cpu]
+* ``channels last``: the plain step on pictures in that order, in which convolutions are faster;
+* ``pooled``, ``pooled, channels last``: ``fisher.diagonal(pool="filter")``, one backward pass (rademacher), without the
+  self-check, for either order of the pictures;
+* ``with check``: the same on the plain order, with the self-check, as a call makes it by default;
+* ``unpooled``, and with ``--peers`` on ResNet-18 what other libraries take for the same squares, one draw a sample: BackPACK's
+  ``DiagGGNMC`` and ``torch.func``'s ``vmap(grad)``.
+
+Usage: python benchmarks/fisher.py [--only resnet18] [--repeats 5] [--unpooled] [--peers] [--device cpu]
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -22,75 +33,154 @@ from torch import Tensor, nn
 
 from t2v import fisher
 
+#: Network, pixels a side, pictures.
+CASES = (
+    ("tf_efficientnet_lite0", 32, 64),
+    ("tf_efficientnet_lite0", 64, 32),
+    ("tf_efficientnet_lite0", 128, 16),
+    ("tf_efficientnet_lite0", 224, 8),
+    ("resnet18", 64, 32),
+    ("resnet18", 224, 8),
+    ("resnet34", 64, 32),
+    ("vit_tiny_patch16_224", 224, 8),
+)
+CLASSES = 24
+
+
+def network(name: str, device: str) -> nn.Module:
+    """Return a network in eval mode with random weights, none of them zero or one throughout."""
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=CLASSES).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.1)
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return model.to(device)
+
 
 def plain_step(model: nn.Module, x: Tensor, y: Tensor) -> None:
     for p in model.parameters():
         p.requires_grad_(True)
     model.zero_grad(set_to_none=True)
     nn.functional.cross_entropy(model(x), y).backward()
+    model.zero_grad(set_to_none=True)
 
 
-def per_sample_loop(model: nn.Module, x: Tensor, weights: list[Tensor]) -> list[Tensor]:
-    total = [torch.zeros(len(w), device=w.device) for w in weights]
-    for p in model.parameters():
-        p.requires_grad_(True)
-    for i in range(len(x)):
-        log_p = model(x[i : i + 1]).log_softmax(1)[0]
-        y = int(torch.multinomial(log_p.detach().exp(), 1))
-        for t, g in zip(total, torch.autograd.grad(log_p[y], weights), strict=True):
-            t += g.square().flatten(1).mean(1)
-    return total
+def diagonal(model: nn.Module, x: Tensor, pool: fisher.Pool | None = "filter", check: bool = False) -> None:
+    layers: fisher.Layers | None = "supported" if hasattr(model, "cls_token") else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the class token and the positions of a transformer are left out
+        fisher.diagonal(
+            model,
+            x,
+            expectation="rademacher",
+            pool=pool,
+            layers=layers,
+            batch_size=len(x),
+            check=check or layers is not None,
+        )
+
+
+def vmap_squares(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Square the gradients of all samples, which ``torch.func`` makes together."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    buffers = dict(model.named_buffers())
+
+    def loss(p: dict[str, Tensor], one: Tensor, label: Tensor) -> Tensor:
+        logits = torch.func.functional_call(model, (p, buffers), (one[None],))
+        return nn.functional.cross_entropy(logits, label[None])
+
+    grads = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(parameters, x, y)
+    return {name: g.square().sum(0) for name, g in grads.items()}
+
+
+def backpack_step(model: nn.Module) -> Callable[[Tensor, Tensor], object]:
+    """Return BackPACK's Monte Carlo diagonal of the same matrix; it wants activations that are not in place."""
+    from backpack import backpack, extend
+    from backpack.extensions import DiagGGNMC
+
+    own = copy.deepcopy(model)
+    for module in own.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    own, loss = extend(own.requires_grad_(True), use_converter=True), extend(nn.CrossEntropyLoss())
+
+    def run(x: Tensor, y: Tensor) -> None:
+        own.zero_grad()
+        with backpack(DiagGGNMC(mc_samples=1)):
+            loss(own(x), y).backward()
+
+    return run
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
+    clock = time.process_time if device == "cpu" else time.perf_counter
     if device != "cpu":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start = clock()
     run()
     if device != "cpu":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def variants(args: argparse.Namespace, name: str, size: int, batch: int) -> dict[str, Callable[[], object]]:
+    """Return what is timed for one network, the plain step first."""
+    model = network(name, args.device)
+    x = torch.randn(batch, 3, size, size, device=args.device)
+    y = torch.randint(CLASSES, (batch,), device=args.device)
+    last = x.contiguous(memory_format=torch.channels_last)
+    runs: dict[str, Callable[[], object]] = {
+        "plain": lambda: plain_step(model, x, y),
+        "channels last": lambda: plain_step(model, last, y),
+        "pooled": lambda: diagonal(model, x),
+        "pooled, channels last": lambda: diagonal(model, last),
+        "with check": lambda: diagonal(model, x, check=True),
+    }
+    if args.unpooled or args.peers:
+        runs["unpooled"] = lambda: diagonal(model, x, None)
+    if args.peers and name == "resnet18" and size == 64:
+        peer = backpack_step(model)
+        runs["BackPACK, unpooled"] = lambda: peer(x, y)
+        runs["vmap(grad), unpooled"] = lambda: vmap_squares(model, x, y)
+    return runs
+
+
+def measure(runs: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, float]:
+    """Return the median seconds of each; they take turns, and the first turn is a warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats + 1):
+        for name, run in runs.items():
+            times[name].append(seconds(run, device))
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--probe", default="tf_efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--classes", type=int, default=24)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--only", default="", help="the networks whose name holds this")
+    parser.add_argument("--size", type=int, help="the cases of this many pixels a side")
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--no-loop", action="store_true", help="leave out the naive loop over samples")
+    parser.add_argument("--unpooled", action="store_true")
+    parser.add_argument("--peers", action="store_true")
     args = parser.parse_args()
-
-    torch.manual_seed(0)
-    model = timm.create_model(args.probe, num_classes=args.classes).to(args.device).eval()
-    x = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
-    y = torch.randint(args.classes, (args.batch,), device=args.device)
-    convolutions = [n for n, m in model.named_modules() if isinstance(m, nn.Conv2d)]
-    layers = [f"{n}.weight" for n in convolutions]
-    weights = [model.get_parameter(name) for name in layers]
-    runs: dict[str, Callable[[], object]] = {
-        "plain forward+backward": lambda: plain_step(model, x, y),
-        "fisher.diagonal, rademacher": lambda: fisher.diagonal(
-            model, x, expectation="rademacher", pool="filter", layers=layers, batch_size=args.batch
-        ),
-    }
-    if not args.no_loop:
-        runs["loop over samples"] = lambda: per_sample_loop(model, x, weights)
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(
-        args.repeats + 1
-    ):  # interleaved, so that a busy machine slows all alike; the first is a warm-up
-        for name, run in runs.items():
-            times[name].append(seconds(run, args.device))
-    base = statistics.median(times["plain forward+backward"][1:])
-    print(f"{args.probe}, {args.size} px, batch {args.batch}, {len(layers)} layers, {args.device}")
-    for name, values in times.items():
-        median = statistics.median(values[1:])
-        print(f"{name:30s} {1e3 * median / args.batch:8.2f} ms an image   ratio {median / base:6.2f}")
+    if args.repeats < 1:
+        parser.error(f"--repeats {args.repeats}: at least 1 is needed")
+    for name, size, batch in CASES:
+        if args.only not in name or args.size not in (None, size):
+            continue
+        found = measure(variants(args, name, size, batch), args.repeats, args.device)
+        base = found["plain"]
+        print(f"{name}, {size} px, {batch} pictures, {args.device}: plain step {1e3 * base:.0f} ms")
+        for variant, value in found.items():
+            print(
+                f"  {variant:24s} {1e3 * value / batch:8.2f} ms a picture   ratio {value / base:5.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

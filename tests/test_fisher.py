@@ -197,6 +197,163 @@ def test_diagonal_is_brute_force(name: str, pool: str | None) -> None:
     assert_same(fisher.diagonal(model, x, pool=pool), brute_force(model, x), pool)
 
 
+class Norms(nn.Module):
+    """A convolution, a batch norm and what is made of their outputs."""
+
+    def __init__(self, use, kind: type[nn.Module] = nn.BatchNorm2d) -> None:
+        super().__init__()
+        self.use, self.conv, self.norm = use, nn.Conv2d(3, 4, 3, padding=1), kind(4)
+        self.head = nn.Sequential(*head(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.use(self, x))
+
+
+def gated(m: Norms, x: Tensor) -> Tensor:
+    """What the norm reads decides, outside the graph, on what goes on."""
+    y = m.conv(x)
+    return m.norm(y).tanh() * (y.detach().mean((1, 2, 3), keepdim=True) > 0.3)
+
+
+#: What follows a norm; whether it may be folded; whether its output is kept as a copy.
+FOLDS = {
+    "tanh": (lambda m, x: m.norm(m.conv(x)).tanh(), True, False),
+    "clipped in place": (lambda m, x: m.norm(m.conv(x)).relu_(), True, False),
+    "clipped in place at both ends": (lambda m, x: nn.functional.hardtanh_(m.norm(m.conv(x))), True, False),
+    "added in place": (lambda m, x: m.norm(m.conv(x)).add_(x.sum(1, keepdim=True)).relu_(), True, True),
+    "in place, no clipping": (lambda m, x: m.norm(m.conv(x)).sigmoid_(), True, True),
+    "norm read twice": (lambda m, x: m.norm(m.conv(x)).tanh() * m.norm(m.conv(x).detach()), False, False),
+    "convolution read twice": (lambda m, x: (lambda y: m.norm(y).tanh() * y)(m.conv(x)), False, False),
+    "activation between": (lambda m, x: m.norm(m.conv(x).tanh()), False, False),
+    "activation in place between": (lambda m, x: m.norm(m.conv(x).relu_()), False, False),
+    "a slope of zero": (lambda m, x: m.norm(m.conv(x)).tanh(), False, False),
+}
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("name", FOLDS)
+def test_a_folded_batch_norm_is_brute_force(name: str, check: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    use, folds, copied = FOLDS[name]
+    model = randomise(Norms(use))
+    x = torch.randn(IMAGES, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    seen = []
+    own = fisher.Folding.use
+    monkeypatch.setattr(fisher.Folding, "use", lambda self, pairs: seen.extend(pairs) or own(self, pairs))
+    if name == "norm read twice" and not check:
+        with pytest.raises(ValueError, match="more than once"):
+            fisher.diagonal(model, x, check=False)
+        return
+    if name == "a slope of zero":
+        model.norm.weight.data[1] = 0.0
+    for pool in (None, "filter"):
+        assert_same(fisher.diagonal(model, x, pool=pool, check=check), brute_force(model, x), pool)
+    assert {(pair.conv, pair.norm, pair.copied) for pair in seen} == (
+        {("conv", "norm", copied)} if folds else set()
+    )
+    norms = fisher.gradient_norms(model, x, check=check)
+    total = sum(float(t.sum()) for t in brute_force(model, x).values())
+    assert float(norms.square().mean()) == pytest.approx(total, rel=1e-9)
+    for layers in (["conv"], ["norm"], ["norm.bias", "head"]):
+        some = fisher.diagonal(model, x, layers=layers, check=check)
+        truth = brute_force(model, x)
+        assert_same(some, {n: truth[n] for n in some}, None)
+
+
+def test_a_convolution_whose_output_decides_outside_the_graph_is_not_folded() -> None:
+    """The graph shows one reader; the logits alone tell. Without comparing them the control below would be wrong."""
+    model = randomise(Norms(gated))
+    model.norm.running_mean += 1.0
+    x = torch.randn(8, 3, 9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    y = model.conv(x).mean((1, 2, 3)) > 0.3
+    folded = model.eval().norm(model.conv(x)).mean((1, 2, 3)) > 0.3
+    assert bool((y != folded)[0])  # else this test asks nothing
+    for check in (True, False):
+        assert_same(fisher.diagonal(model, x, check=check), brute_force(model, x), None)
+
+
+def test_folding_leaves_no_trace_and_user_hooks_forbid_it() -> None:
+    model = randomise(Norms(FOLDS["tanh"][0])).train()
+    x = torch.randn(IMAGES, dtype=torch.float64)
+    conv, norm = model.conv, model.norm
+    before = [(n, id(p), p.clone()) for n, p in model.named_parameters()]
+    fisher.diagonal(model, x)
+    with pytest.raises(ValueError, match="NaN"):
+        fisher.diagonal(model, [x, torch.full_like(x, math.nan)])
+    after = list(model.named_parameters())
+    assert [(n, i) for n, i, _ in before] == [(n, id(p)) for n, p in after]
+    assert all(torch.equal(value, p) for (_, _, value), (_, p) in zip(before, after, strict=True))
+    assert "forward" not in norm.__dict__
+    assert norm.training
+    seen = []
+    conv.register_forward_hook(lambda _m, _a, out: seen.append(out.detach()))
+    fisher.diagonal(model, x)
+    assert all(torch.equal(out[:1], seen[0][:1]) for out in seen)
+
+
+def test_a_large_sample_goes_in_smaller_batches() -> None:
+    """As many numbers as eight pictures of 224 pixels; the result is that of one batch."""
+    model, _ = build("batch norm")
+    x = torch.randn(5, 3, 300, 500, dtype=torch.float64)
+    sizes = []
+    model.register_forward_pre_hook(lambda _m, args: sizes.append(len(args[0])))
+    whole = fisher.diagonal(model, x, check=False, expectation="rademacher")
+    assert max(sizes) <= fisher._NUMBERS // x[0].numel() == 2
+    parts = fisher.diagonal(model, x.split(1), check=False, expectation="rademacher")
+    assert all(torch.allclose(whole[n], parts[n], rtol=1e-9) for n in whole)
+
+
+@pytest.mark.parametrize("shape", [(40, 6, 1), (8, 8, 3), (16, 5, 5), (6, 4, 7)])
+def test_every_route_to_the_row_norms_gives_the_same(shape: tuple[int, int, int]) -> None:
+    """The routes differ by cost alone: each is forced in turn."""
+    from t2v import _layers
+
+    channels, side, kernel = shape
+    conv = nn.Conv2d(channels, 9, kernel, padding=kernel // 2).double()
+    g = torch.Generator().manual_seed(1)
+    x = torch.randn(3, channels, side, side, dtype=torch.float64, generator=g)
+    layer = _layers.ConvLayer(conv, x, "conv")
+    layer.shape = conv(x).shape
+    slope = torch.randn(layer.shape, dtype=torch.float64, generator=g)
+    flat = layer.gradient(slope)
+    want = torch.stack(
+        [
+            nn.grad.conv2d_weight(x[i : i + 1], conv.weight.shape, slope[i : i + 1], padding=kernel // 2)
+            .square()
+            .sum((1, 2, 3))
+            for i in range(3)
+        ]
+    )
+    gram = _layers._gram(layer.patches())
+    routes = {
+        "products": layer.norms_of_products(flat),
+        "patches": ((flat @ gram) * flat).sum(3),
+        "chosen": layer.row_norms(flat),
+    }
+    if kernel > 1:
+        routes["pixels"] = ((flat @ layer._pixel_gram()) * flat).sum(3)
+    for name, rows in routes.items():
+        assert torch.allclose(rows[:, 0], want, rtol=1e-11), name
+
+
+@pytest.mark.parametrize("pool", [None, "filter"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 5, "padding": 2},
+        {"kernel_size": 5, "padding": 4, "stride": 2},
+        {"kernel_size": (5, 3), "padding": (3, 1), "dilation": (1, 2)},
+        {"kernel_size": 5, "padding": 2, "padding_mode": "circular"},
+        {"kernel_size": 3, "padding": "same"},
+        {"kernel_size": 3, "stride": 2},
+    ],
+)
+def test_a_depthwise_kernel_that_mostly_meets_padding_is_brute_force(pool: str | None, options: dict) -> None:
+    torch.manual_seed(1)
+    model = randomise(nn.Sequential(nn.Conv2d(3, 6, groups=3, **options), nn.Tanh(), *head(6)))
+    x = torch.randn(4, 3, 3, 3, dtype=torch.float64)
+    assert_same(fisher.diagonal(model, x, pool=pool), brute_force(model, x), pool)
+
+
 @pytest.mark.parametrize("pool", [None, "filter"])
 def test_empirical_is_brute_force_and_differs_from_the_true_fisher(pool: str | None) -> None:
     model, x = build("residual")
