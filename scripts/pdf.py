@@ -3,8 +3,9 @@
 Usage: python scripts/pdf.py [--site _build/html] [--to FILE.pdf] [--only 01_information …]
 
 The pages of ``make html`` are joined into one, in the order of the table of contents; links between them become links
-inside the document. What a page shows on demand is laid open: folded code and boxes stay where they are, hints and
-solutions are collected at the end of their chapter, of a slider's pictures two are shown. Chromium typesets and prints.
+inside the document. What a page shows on demand is laid open, but for the code that it folds: of that the cell's number
+is told. Hints and solutions are collected at the end of their chapter; of a slider's pictures two are shown. Chromium
+typesets and prints.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULT = ROOT / "_build" / "the_information_in_a_task.pdf"
 TITLE = "The Information in a Task"
 SUBTITLE = "From Shannon’s information to Task2Vec: a review paper, made executable claim by claim"
+AUTHOR = "The authors of “The Information in a Task”"
 PREFACE = "About this book"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WITHOUT_BROWSER = (
@@ -138,13 +140,24 @@ def unroll(article: Tag, soup: BeautifulSoup) -> None:
             picture.insert_after(label)
 
 
+def leave_out_code(article: Tag, soup: BeautifulSoup) -> None:
+    """Leave out what the site folds: of a cell that shows something its number is told, other cells go altogether."""
+    for number, cell in enumerate(article.select("div.cell"), start=1):
+        for details in cell.select("details.above-input"):
+            if cell.select_one(".cell_output") is None:
+                cell.decompose()
+                break
+            line = soup.new_tag("p", attrs={"class": "code-elsewhere"})
+            line.string = f"Code: cell {number} of the notebook"
+            details.decompose()
+            cell.append(line)
+
+
 def unfold(article: Tag, soup: BeautifulSoup) -> None:
     """Lay open what is folded."""
     for details in article.select("details"):
         summary = details.find("summary")
-        if "above-input" in (details.get("class") or []):
-            details["class"] = "folded"
-        elif summary is not None:
+        if summary is not None:
             heading = soup.new_tag("p", attrs={"class": "admonition-title"})
             heading.extend(list(summary.children))
             details.insert(0, heading)
@@ -207,6 +220,10 @@ def prepare(site: Path, page: Page, known: dict[str, Page], to_site: str) -> Tag
     redirect(article, page, known, to_site)
     unroll(article, soup)
     collect(article, soup, page.slug)
+    leave_out_code(article, soup)
+    for mark in article.select("h1 i"):
+        mark.unwrap()
+    article.smooth()
     unfold(article, soup)
     if not page.is_chapter and page.name.endswith("/index.html") and (title := article.find("h1")):
         title.string = PREFACE if page.name == "book/index.html" else title.get_text(strip=True)
@@ -348,6 +365,31 @@ def squeeze(text: str) -> str:
     return re.sub(r"\W+", "", text)
 
 
+def repair_outline(pdf: Path, articles: list[Tag]) -> None:
+    """Give each bookmark its heading's text: Chromium repeats the pieces of a heading that begins a sheet."""
+    from pypdf import PdfWriter
+    from pypdf.generic import NameObject, TextStringObject
+
+    names: dict[str, str] = {}
+    for article in articles:
+        for heading in article.find_all(["h1", "h2", "h3", "h4"]):
+            pieces = list(heading.stripped_strings)
+            text = " ".join(heading.get_text(" ", strip=True).split()).replace(" . ", ". ")
+            names[squeeze("".join(pieces))] = names[squeeze("".join(piece + piece for piece in pieces))] = (
+                text
+            )
+    writer = PdfWriter(clone_from=pdf)
+    waiting = [writer.root_object["/Outlines"]["/First"].get_object()]
+    while waiting:
+        item = waiting.pop()
+        item[NameObject("/Title")] = TextStringObject(
+            names.get(squeeze(str(item["/Title"])), str(item["/Title"]))
+        )
+        waiting += [item[key].get_object() for key in ("/First", "/Next") if key in item]
+    writer.add_metadata({"/Title": TITLE, "/Author": AUTHOR})
+    writer.write(pdf)
+
+
 def write_pdf(browser: Any, document: Path, result: Path, articles: list[Tag]) -> None:
     """Typeset a document and print it twice: the second print's contents know the pages of the first."""
     page = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
@@ -361,6 +403,7 @@ def write_pdf(browser: Any, document: Path, result: Path, articles: list[Tag]) -
     page.evaluate(NUMBER, page_numbers(result, articles))
     page.pdf(path=result, **paper)
     page.close()
+    repair_outline(result, articles)
 
 
 def make(site: Path, result: Path, only: list[str] | None = None) -> Path:

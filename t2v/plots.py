@@ -1,4 +1,4 @@
-"""Figures that several chapters share: one palette, one style, and a slider that works without a kernel."""
+"""Figures that several chapters share: one palette, one style, tables, and a slider that works without a kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +39,15 @@ def color(name: str) -> str:
 
 
 def use_style() -> None:
-    """Set the book's matplotlib style: call it once at the top of a chapter."""
+    """Set the book's matplotlib style: call it once at the top of a chapter.
+
+    In a notebook, figures of lines then show themselves as drawings (SVG without a ground, which suits light and dark),
+    figures with images or tens of thousands of points as pictures of 220 dots an inch.
+    """
     import matplotlib as mpl
     from cycler import cycler
 
+    _show_figures_sharply()
     mpl.rcParams.update(
         {
             "axes.prop_cycle": cycler(color=PALETTE),
@@ -65,6 +70,172 @@ def use_style() -> None:
             "image.cmap": CMAP,
         }
     )
+
+
+#: Dots an inch of figures that are pictures: two for each pixel of a page.
+SHARP = 220
+#: A figure with more points than this would be larger as a drawing.
+MOST_POINTS = 20_000
+
+
+def _show_figures_sharply() -> None:
+    """Register how a notebook shows figures; elsewhere nothing happens."""
+    import sys
+
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        return
+    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+
+    plt.switch_backend(
+        plt.get_backend()
+    )  # a notebook's registers its own way when it starts, which must not be later
+    formatters = shell.display_formatter.formatters
+    formatters["image/svg+xml"].for_type(
+        Figure, lambda figure: None if _is_picture(figure) else _drawing(figure)
+    )
+    formatters["image/png"].for_type(Figure, lambda figure: _picture(figure) if _is_picture(figure) else None)
+
+
+def _is_picture(figure: Figure) -> bool:
+    """Tell whether a figure holds images, or so many points that a drawing would be heavy."""
+    import numpy as np
+
+    points = 0
+    for axes in figure.axes:
+        if axes.images:
+            return True
+        points += sum(int(np.size(line.get_xdata())) for line in axes.lines)
+        for collection in axes.collections:
+            values = collection.get_array()
+            points += max(
+                len(np.asarray(collection.get_offsets())), 0 if values is None else int(np.size(values))
+            )
+    return points > MOST_POINTS
+
+
+def _drawing(figure: Figure) -> str:
+    """Return a figure as SVG without a ground, the same text for the same figure."""
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "t2v"}):
+        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _picture(figure: Figure) -> bytes:
+    """Return a figure as PNG at two dots for each pixel of a page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=SHARP, bbox_inches="tight")
+    return _compress(buffer.getvalue(), 256)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of results: HTML in a notebook and on the page, lines of text elsewhere.
+
+    Attributes
+    ----------
+    columns : sequence of str
+        The head; the first column names the rows.
+    rows : sequence of sequences of str
+        The cells.
+    caption : str
+        What the table shows.
+    units : mapping of str to str
+        Column to the unit that stands under its name.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str
+    units: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        heads = [f"{c} [{self.units[c]}]" if c in self.units else c for c in self.columns]
+        widths = [max(map(len, column)) for column in zip(heads, *self.rows, strict=True)]
+        lines = [
+            [heads[0].ljust(widths[0]), *(h.rjust(w) for h, w in zip(heads[1:], widths[1:], strict=True))]
+        ]
+        for first, *rest in self.rows:
+            lines.append(
+                [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]
+            )
+        return "\n".join([self.caption, *("  ".join(line).rstrip() for line in lines)])
+
+    def _repr_html_(self) -> str:
+        units = {c: f'<span class="t2v-unit">{html.escape(u)}</span>' for c, u in self.units.items()}
+        heads = "".join(f'<th scope="col">{html.escape(c)}{units.get(c, "")}</th>' for c in self.columns)
+        body = ""
+        for first, *rest in self.rows:
+            cells = "".join(
+                f'<td data-label="{html.escape(c, quote=True)}">{html.escape(v)}</td>'
+                for c, v in zip(self.columns[1:], rest, strict=True)
+            )
+            body += f'<tr><th scope="row">{html.escape(first)}</th>{cells}</tr>'
+        return (
+            f'<table class="t2v-results t2v-stack"><caption>{html.escape(self.caption)}</caption>'
+            f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def table(
+    rows: Sequence[Mapping[str, object]],
+    caption: str,
+    *,
+    units: Mapping[str, str] | None = None,
+    digits: int = 3,
+) -> Table:
+    """Return results as a table that a page sets in columns, and a phone one row below the other.
+
+    Parameters
+    ----------
+    rows : sequence of mappings
+        Column to value, all with the columns of the first, whose first column names the rows. Numbers are printed with
+        ``digits`` significant digits, whole numbers in full, everything else as text.
+    caption : str
+        What is to be seen.
+    units : mapping, optional
+        Column to unit ("bits", "%"), which stands in the head.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    Table
+        Shows itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, a row's columns are others than the first's, the caption is empty, or a unit has no column.
+    """
+    if not rows:
+        raise ValueError("table: rows is empty; at least one row is needed")
+    if not caption.strip():
+        raise ValueError("table: caption is empty; say in words what the table shows")
+    columns = list(rows[0])
+    for k, row in enumerate(rows):
+        if list(row) != columns:
+            raise ValueError(
+                f"table: row {k} has the columns {list(row)}; accepted: {columns}, as in the first row"
+            )
+    if unknown := set(units or {}) - set(columns):
+        raise ValueError(f"table: units of {sorted(unknown)}, which are no columns; accepted: {columns}")
+    cells = [[_cell(value, digits) for value in row.values()] for row in rows]
+    return Table(columns, cells, caption, dict(units or {}))
+
+
+def _cell(value: object, digits: int) -> str:
+    """Return a value as it stands in a table; a minus is a minus, not a hyphen."""
+    import numbers
+
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return str(value)
+    text = f"{int(value):,}" if isinstance(value, numbers.Integral) else f"{float(value):.{digits}g}"
+    return text.replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -192,15 +363,15 @@ def _size(png: bytes) -> tuple[int, int]:
     return Image.open(io.BytesIO(png)).size
 
 
-def _compress(png: bytes) -> bytes:
-    """Reduce a PNG to 64 colours: a plot loses nothing that the eye sees, and the page stays small.
+def _compress(png: bytes, colours: int = 64) -> bytes:
+    """Reduce a PNG to a few colours: a plot loses nothing that the eye sees, and the page stays small.
 
     The colours are chosen for coverage: the median cut counts pixels, and gives the hue of a few small points away.
     """
     from PIL import Image
 
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture = picture.quantize(64, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    picture = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     picture.save(buffer, format="png", optimize=True)
     return buffer.getvalue()

@@ -8,6 +8,8 @@ import io
 import itertools
 import json
 import re
+from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -222,3 +224,85 @@ def test_a_map_has_one_colour_a_kind_and_one_scale() -> None:
     plt.close(figure)
     with pytest.raises(ValueError, match=r"shape \(3, 2\), 2 names"):
         plots.task_map(points, ["a", "b"], ["x", "y"])
+
+
+# --- tables, and how a notebook shows figures ---
+
+ROWS = [{"method": "a <b>", "error": 0.12345, "n": 1200}, {"method": "c", "error": -2.0, "n": 7}]
+
+
+def test_a_table_has_its_units_in_the_head_and_its_numbers_rounded() -> None:
+    shown = plots.table(ROWS, "Errors", units={"error": "bits"})._repr_html_()
+    root = ElementTree.fromstring(shown)
+    assert root.attrib["class"] == "t2v-results t2v-stack"
+    assert [("".join(th.itertext()), th.attrib["scope"]) for th in root.iter("th")][:3] == [
+        ("method", "col"),
+        ("errorbits", "col"),
+        ("n", "col"),
+    ]
+    assert [td.text for td in root.iter("td")] == ["0.123", "1,200", "−2", "7"]
+    assert [th.text for th in root.findall("tbody/tr/th")] == ["a <b>", "c"]
+    assert {td.attrib["data-label"] for td in root.iter("td")} == {"error", "n"}
+
+
+def test_a_table_is_text_where_there_is_no_page() -> None:
+    lines = repr(plots.table(ROWS, "Errors", units={"error": "bits"})).splitlines()
+    assert lines[0] == "Errors"
+    assert lines[1].split() == ["method", "error", "[bits]", "n"]
+    assert len({len(line) for line in lines[1:]}) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "caption", "units", "message"),
+    [
+        ([], "x", None, "rows is empty"),
+        (ROWS, " ", None, "caption is empty"),
+        ([*ROWS, {"method": "d"}], "x", None, "row 2 has the columns"),
+        (ROWS, "x", {"time": "s"}, "which are no columns"),
+    ],
+)
+def test_a_table_refuses(
+    rows: list[dict[str, object]], caption: str, units: dict[str, str] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        plots.table(rows, caption, units=units)
+
+
+def test_lines_are_drawn_and_images_are_pictures_at_twice_the_pixels() -> None:
+    figure = draw(1.0)
+    assert not plots._is_picture(figure)
+    drawing = plots._drawing(figure)
+    assert drawing == plots._drawing(figure), "the same figure gives the same text"
+    root = ElementTree.fromstring(drawing)
+    assert root.tag.endswith("svg")
+    patch = next(e for e in root.iter() if e.attrib.get("id") == "patch_1")
+    assert "fill: none" in "".join(e.attrib.get("style", "") for e in patch.iter()) or "opacity: 0" in drawing
+    figure.axes[0].imshow(np.zeros((2, 2)), aspect="auto")
+    assert plots._is_picture(figure)
+    wide = Image.open(io.BytesIO(plots._picture(figure))).size[0]
+    assert wide > 1.8 * 110 * 2.5
+    plt.close(figure)
+
+
+def test_many_points_are_a_picture() -> None:
+    figure, axes = plt.subplots()
+    axes.scatter(np.arange(plots.MOST_POINTS + 1), np.arange(plots.MOST_POINTS + 1))
+    assert plots._is_picture(figure)
+    plt.close(figure)
+
+
+def test_a_notebook_shows_drawings(tmp_path: Path) -> None:
+    """A kernel's own way of showing figures must not win."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    code = "import matplotlib.pyplot as plt\nfrom t2v import plots\nplots.use_style()\n"
+    cells = [nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell("plt.plot([1, 2]);")]
+    cells.append(nbformat.v4.new_code_cell("plt.imshow([[1, 2]]);"))
+    notebook = NotebookClient(
+        nbformat.v4.new_notebook(cells=cells), timeout=120, kernel_name="python3"
+    ).execute()
+    kinds = [
+        set(o.data) for cell in notebook.cells[1:] for o in cell.outputs if o.output_type == "display_data"
+    ]
+    assert kinds == [{"image/svg+xml", "text/plain"}, {"image/png", "text/plain"}]

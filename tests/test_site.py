@@ -7,7 +7,10 @@ width and a phone's, then checked by axe in light and in dark; the tests then lo
 
 from __future__ import annotations
 
+import ast
 import functools
+import gzip
+import html
 import http.server
 import importlib.util
 import json
@@ -17,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -86,6 +90,8 @@ class Parsed(HTMLParser):
         super().__init__()
         self.links: list[str] = []
         self.ids: set[str] = set()
+        self.counts: Counter[str] = Counter()
+        self.meta: dict[str, str] = {}
         self.resources: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
@@ -93,6 +99,9 @@ class Parsed(HTMLParser):
         """Collect what one tag refers to."""
         found = {name: value or "" for name, value in attrs}
         self.ids |= {found[key] for key in ("id", "name") if key in found}
+        self.counts.update([found["id"]] if "id" in found else [])
+        if tag == "meta":
+            self.meta[found.get("name") or found.get("property", "")] = found.get("content", "")
         if tag == "a" and "href" in found:
             self.links.append(found["href"])
         fetched = found.get("src") or (
@@ -216,7 +225,7 @@ def playwright() -> Iterator[Any]:
 
 # No name resolves and no other address is reached: the site must do without a network.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESK, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 PATIENCE = 120_000  # milliseconds: a machine that runs other tests beside this one may be slow
 
 
@@ -225,6 +234,7 @@ def launch(playwright: Any) -> Any:
     browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=PATIENCE)
     context = browser.new_context(viewport=DESK, color_scheme="light")
     context.set_default_timeout(PATIENCE)
+    context.add_init_script(SHIFTS)
     return context
 
 
@@ -239,6 +249,9 @@ class Visit:
     cut: list[str] = field(default_factory=list)
     overflow: int = 0
     wide: list[str] = field(default_factory=list)
+    shift: float = 0.0
+    formula_stops: int = 0
+    columns: list[float] = field(default_factory=list)
     violations: dict[str, list[str]] = field(default_factory=dict)
 
 
@@ -330,9 +343,21 @@ WIDE = """() => { const room = document.documentElement.clientWidth;
     .map(e => `${e.tagName}.${e.className} ${(e.textContent || '').trim().slice(0, 60)}`); }"""
 
 
+# The layout shift so far (SHIFTS, which runs first, adds it up), formulas that the tab key stops at, and the length of lines.
+SHIFTS = """window.t2vShift = 0; new PerformanceObserver(list => { for (const e of list.getEntries())
+  if (!e.hadRecentInput) window.t2vShift += e.value; }).observe({type: 'layout-shift', buffered: true});"""
+LINES = """() => [...document.querySelectorAll('article section > p')].filter(p => p.checkVisibility()).flatMap(p => {
+  const range = document.createRange(); range.selectNodeContents(p);
+  const boxes = [...range.getClientRects()].filter(r => r.height > 12 && r.height < 40);
+  const lines = new Set(boxes.map(r => Math.round(r.bottom / 12)));
+  return lines.size > 3 && !p.querySelector('.math, code, br') ? [p.textContent.length / (lines.size - .35)] : []; })"""
+STEADY = f"""() => [window.t2vShift, document.querySelectorAll('mjx-container[tabindex="0"]').length, ({LINES})()]"""
+
+
 def measure(page: Any, visit: Visit) -> None:
     """Write down how a page's images, equations and tables look at a desk, and how wide it is on a phone."""
     visit.images, visit.maths, visit.cut = (page.evaluate(script) for script in (IMAGES, MATHS, CUT))
+    visit.shift, visit.formula_stops, visit.columns = page.evaluate(STEADY)
     page.set_viewport_size(PHONE)
     visit.overflow = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -461,8 +486,31 @@ def pages_with(site: Path, text: str) -> list[str]:
 def test_search_finds_fisher(page: Any, address: str) -> None:
     page.goto(f"{address}/search.html?q=Fisher")
     page.wait_for_selector("#search-results li a", timeout=20_000)
+    found = page.locator("#search-results").inner_text()
     assert page.locator("#search-results li").count() > 2
-    assert "fisher" in page.locator("#search-results").inner_text().lower()
+    assert "fisher" in found.lower()
+    assert "Contents" not in found
+    assert ".ipynb" not in found
+
+
+@needs_browser
+def test_the_dialog_finds_sections_as_one_types(plain: Any, address: str, site: Path) -> None:
+    """The index is loaded when the field is used, not before; also from a folder."""
+    asked: list[str] = []
+    plain.on("request", lambda request: asked.append(request.url))
+    for start in (f"{address}/book/01_information.html", (site / "book" / "01_information.html").as_uri()):
+        asked.clear()
+        plain.goto(start, wait_until="load")
+        assert not [url for url in asked if "search_index" in url or "searchindex" in url]
+        plain.keyboard.press("Control+k")
+        plain.locator("#pst-search-dialog input").type("why clusters appear")
+        first = plain.locator("#pst-search-dialog .t2v-hits a").first
+        first.wait_for()
+        assert first.get_attribute("href").endswith(
+            "03_bottleneck.html#why-clusters-appear-a-lid-on-a-landscape"
+        )
+    plain.locator("#pst-search-dialog input").fill("zyzzyva")
+    plain.get_by_text("Nothing has all of these words.").wait_for()
 
 
 @needs_browser
@@ -535,9 +583,322 @@ def test_dark_mode_keeps_figures_on_white(plain: Any, site: Path, address: str) 
     open_page(plain, f"{address}/{names[0]}")
     plain.evaluate("document.documentElement.dataset.theme = 'dark'")
     colours = plain.evaluate(
-        "[...document.querySelectorAll('.cell_output img')].map(e => getComputedStyle(e).backgroundColor)"
+        "[...document.querySelectorAll('.cell_output img[src$=\".png\"]')].map(e => getComputedStyle(e).backgroundColor)"
     )
     assert set(colours) <= {"rgb(255, 255, 255)"}
+
+
+# --- the API's formulas ---
+
+
+def docstrings() -> Iterator[str]:
+    """Yield the docstrings that the API pages show, from the sources: modules, functions, classes and their methods."""
+    for path in sorted((ROOT / "t2v").glob("[!_]*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name[0] != "_"]
+        methods = [
+            m for n in public if isinstance(n, ast.ClassDef) for m in n.body if isinstance(m, ast.FunctionDef)
+        ]
+        for node in [tree, *public, *(m for m in methods if m.name[0] != "_")]:
+            yield ast.get_docstring(node) or ""
+
+
+def formulas(text: str) -> list[str]:
+    """Return the formulas of a docstring without blanks."""
+    blocks = re.findall(r"^( *)\.\. math::((?:.*)(?:\n(?:\1 +.*| *$))*)", text, re.MULTILINE)
+    found = re.findall(r":math:`([^`]*)`", text)
+    return [
+        re.sub(r"\s", "", f)
+        for f in [*found, *(b for _, block in blocks for b in re.split(r"\n *\n", block.strip()))]
+    ]
+
+
+def test_every_formula_of_a_docstring_is_on_its_page_as_it_is_written(site: Path) -> None:
+    pages = "".join(p.read_text(encoding="utf-8") for p in (site / "book" / "api").glob("*.html"))
+    shown = html.unescape(
+        "\n".join(
+            re.findall(r'class="math notranslate nohighlight"[^>]*>(.*?)</(?:span|div)>', pages, re.DOTALL)
+        )
+    )
+    shown = re.sub(r"\s", "", shown)
+    written = [formula for text in docstrings() for formula in formulas(text)]
+    assert len(written) > 50
+    missing = [f for f in written if f not in shown]
+    assert not missing, "\n".join(missing)
+    assert sum(f.count("|") for f in written) > 20, "the formulas with bars are gone"
+    assert shown.count(r"\|") <= sum(f.count(r"\|") for f in written) + sum(
+        path.read_text(encoding="utf-8").count(r"\|") for path in (ROOT / "book" / "api").glob("*.md")
+    )
+
+
+# --- valid, light and steady ---
+
+
+def test_no_id_is_used_twice(parsed: dict[str, Parsed]) -> None:
+    twice = [f"{name}: {i}" for name, page in parsed.items() for i, n in page.counts.items() if n > 1]
+    assert not twice, "\n".join(twice[:20])
+
+
+def test_nothing_is_shipped_that_no_page_asks_for(site: Path) -> None:
+    assert not [
+        p
+        for p in site.rglob("*")
+        if p.suffix == ".map" or "fontawesome" in p.name or p.name == "searchtools.js"
+    ]
+    fonts = list((site / "_static" / "fonts").glob("*.woff2"))
+    assert 0 < sum(p.stat().st_size for p in fonts) <= 120_000
+    assert "SIL OPEN FONT LICENSE" in (site / "_static" / "fonts" / "LICENSE.txt").read_text(encoding="utf-8")
+
+
+def test_pictures_have_a_size_and_mathematics_its_script(site: Path, parsed: dict[str, Parsed]) -> None:
+    for name, page in parsed.items():
+        text = (site / name).read_text(encoding="utf-8")
+        for tag in re.findall(r"<img\b[^>]*>", text[text.find("<article") : text.find("</article>")]):
+            assert "data:image" in tag or re.search(r' width="\d+" height="\d+"', tag), f"{name}: {tag[:200]}"
+            assert 'loading="lazy"' in tag, f"{name}: {tag[:200]}"
+            assert len(re.search(r'src="([^"]*)"', tag)[1]) < 3000, f"{name}: a picture inside the page"
+        has = any("mathjax" in address for address in page.resources)
+        assert has == bool(re.search(r'<(?:span|div) class="math ', text)), (
+            f"{name}: MathJax {'without' if has else 'missing for'} mathematics"
+        )
+
+
+@needs_browser
+def test_nothing_moves_and_no_formula_is_a_stop(visits: dict[str, Visit]) -> None:
+    assert not {name: round(v.shift, 3) for name, v in visits.items() if v.shift >= 0.1}
+    assert not {name: v.formula_stops for name, v in visits.items() if v.formula_stops}
+
+
+@needs_browser
+def test_lines_have_66_to_78_characters_at_a_desk(visits: dict[str, Visit]) -> None:
+    for name, visit in visits.items():
+        if re.match(r"book/\d\d_", name) and len(visit.columns) > 3:
+            middle = sorted(visit.columns)[len(visit.columns) // 2]
+            assert 66 <= middle <= 78, f"{name}: {middle:.0f}"
+
+
+BUDGET = {"book/index.html": 200_000, "book/01_information.html": 600_000, "book/03_bottleneck.html": 600_000}
+BUDGET |= {
+    "book/05_forgetting.html": 600_000,
+    "book/08_embedding.html": 600_000,
+    "book/10_transfer.html": 600_000,
+}
+
+
+@needs_browser
+@pytest.mark.parametrize("name", BUDGET)
+def test_a_page_is_light(page: Any, address: str, name: str) -> None:
+    """What is fetched before anybody scrolls, compressed as a static host does."""
+    sizes: dict[str, int] = {}
+
+    def weigh(response: Any) -> None:
+        packed = re.search(r"\.(?:png|woff2?|jpe?g)\b", response.url)
+        body = response.body()
+        sizes[response.url.removeprefix(address)] = len(body) if packed else len(gzip.compress(body))
+
+    page.on("response", weigh)
+    open_page(page, f"{address}/{name}")
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    assert sum(sizes.values()) <= BUDGET[name], f"{sum(sizes.values())}: {largest}"
+
+
+@needs_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_is_there_before_any_script(playwright: Any, address: str, scheme: str) -> None:
+    """Without scripts, and with all files of scripts blocked, colours are those of the settled page."""
+    browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=PATIENCE)
+    seen = {}
+    for kind in ("settled", "blocked", "without"):
+        context = browser.new_context(color_scheme=scheme, java_script_enabled=kind != "without")
+        page = context.new_page()
+        if kind == "blocked":
+            page.route(re.compile(r"\.js(\?|$)"), lambda route: route.abort())
+        page.goto(f"{address}/book/index.html", wait_until="load")
+        seen[kind] = page.locator(".t2v-card").first.evaluate(
+            "e => { const s = getComputedStyle(document.body); return [getComputedStyle(e).fill, s.backgroundColor, s.color]; }"
+        )
+        if kind == "blocked":
+            assert page.evaluate("document.documentElement.dataset.theme") == scheme
+    browser.close()
+    assert seen["blocked"] == seen["settled"] == seen["without"]
+    assert seen["settled"][0] != "rgb(0, 0, 0)"
+
+
+# --- the design ---
+
+
+@needs_browser
+def test_boxes_are_told_apart_without_colour(plain: Any, site: Path, address: str) -> None:
+    """No two kinds share the style of borders, the room at the left, the slant and what stands before the text."""
+    kinds = {
+        "goals": ".admonition-goals",
+        "theorem": ".proof.theorem",
+        "definition": ".proof.definition",
+        "guess": ".admonition.tip",
+    }
+    kinds |= {"verdict": ".t2v-verdict", "exercise": ".admonition.exercise"}
+    looks: dict[str, str] = {}
+    for name in (n for n in page_names(site) if re.match(r"book/\d\d_", n)):
+        text = (site / name).read_text(encoding="utf-8")
+        wanted = {k: v for k, v in kinds.items() if k not in looks and v.rpartition(".")[2] in text}
+        if not wanted:
+            continue
+        plain.goto(f"{address}/{name}", wait_until="load")
+        for kind, selector in wanted.items():
+            looks |= {kind: found} if (found := plain.evaluate(LOOK, f"article {selector}")) else {}
+        if len(looks) == len(kinds):
+            break
+    assert set(looks) == set(kinds)
+    assert len(set(looks.values())) == len(looks), looks
+    bells = plain.evaluate(
+        "[...document.querySelectorAll('.admonition-title')].map(e => getComputedStyle(e, '::after').content)"
+    )
+    assert set(bells) <= {"none"}
+
+
+LOOK = """s => { const e = document.querySelector(s); if (!e) return null;
+  const c = getComputedStyle(e), b = getComputedStyle(e, '::before'), sides = ['Top', 'Left', 'Bottom', 'Right'];
+  return sides.map(k => c[`border${k}Style`] + c[`border${k}Width`]).join() + c.paddingLeft + b.content
+    + b.width + c.borderRadius; }"""
+
+
+@needs_browser
+def test_headings_and_words_have_their_own_faces(page: Any, address: str) -> None:
+    open_page(page, f"{address}/book/03_bottleneck.html")
+    page.evaluate("document.fonts.ready")
+    loaded = page.evaluate(
+        "[...document.fonts].filter(f => f.status === 'loaded').map(f => f.family.replaceAll('\"', ''))"
+    )
+    assert {"Book Serif", "Book Sans", "Book Title"} <= set(loaded)
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("parseFloat(getComputedStyle(document.querySelector('h1')).fontSize)") <= 30
+
+
+@needs_browser
+@pytest.mark.parametrize("name", ["book/index.html", "book/claims.html"])
+def test_the_ledger_is_a_picture_also_without_scripts(
+    playwright: Any, site: Path, address: str, name: str
+) -> None:
+    from t2v import claims
+
+    ledger = claims.read(ROOT / "book" / "claims.yml")
+    browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS, timeout=PATIENCE)
+    page = browser.new_context(viewport=DESK, java_script_enabled=False).new_page()
+    page.goto(f"{address}/{name}", wait_until="load")
+    tiles = page.locator(".t2v-board .t2v-tile")
+    assert tiles.count() == len(ledger)
+    page.locator(".t2v-board label[for=t2v-show-fails]").click()
+    faint = "e => getComputedStyle(e).opacity < 0.5"
+    for tile in tiles.all():
+        claim = ledger[tile.inner_text()[:3]]
+        assert tile.evaluate(faint) == (claim.verdict != "fails as stated"), claim.id
+    page.locator(".t2v-board label[for=t2v-show-all]").click()
+    tip = page.locator("#t2v-tip-c07")
+    assert not tip.is_visible()
+    page.locator("a.t2v-tile[href$='#claim-c07']").focus()
+    assert tip.is_visible()
+    assert ledger["C07"].claim[:30] in tip.inner_text()
+    browser.close()
+
+
+def test_the_ledgers_headings_name_the_claims(site: Path) -> None:
+    text = (site / "book" / "claims.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h3>(.*?)</h3>", text, re.DOTALL)
+    assert len(headings) > 30
+    assert all(re.match(r"C\d\d · \w.{6,}", html.unescape(re.sub(r"<.*?>", "", h))) for h in headings)
+
+
+@needs_browser
+def test_print_is_dark_on_white_and_cuts_nothing(plain: Any, address: str) -> None:
+    plain.emulate_media(media="print", color_scheme="dark")
+    plain.set_viewport_size({"width": 643, "height": 900})
+    plain.goto(f"{address}/book/03_bottleneck.html", wait_until="load")
+    plain.evaluate("document.documentElement.dataset.theme = 'dark'")
+    found = plain.evaluate(
+        """() => { const grey = c => c.match(/[\\d.]+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 3;
+        const all = [...document.querySelectorAll('article :is(h1, h2, p, li, td, pre, pre span)')];
+        const text = all.filter(e => e.checkVisibility()), cut = e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1;
+        return {pale: text.filter(e => grey(getComputedStyle(e).color) > 118).map(e => e.className + e.textContent.slice(0, 40)),
+          back: getComputedStyle(document.body).backgroundColor,
+          cut: [...document.querySelectorAll('article pre')].filter(cut).length}; }"""
+    )
+    assert found == {"pale": [], "back": "rgb(255, 255, 255)", "cut": 0}
+
+
+# --- found and shared ---
+
+
+def test_each_page_describes_itself(site: Path, parsed: dict[str, Parsed]) -> None:
+    seen: dict[str, str] = {}
+    for name, page in parsed.items():
+        text = page.meta.get("description", "")
+        assert 70 <= len(text) <= 160, f"{name}: {len(text)} {text!r}"
+        assert text not in seen, f"{name} and {seen.get(text)}: {text!r}"
+        seen[text] = name
+        if name != "404.html":
+            assert page.meta["og:description"] == text
+            assert page.meta["og:title"]
+            card = (site / name).parent / page.meta["og:image"]
+            assert card.read_bytes()[16:24] == (1200).to_bytes(4, "big") + (630).to_bytes(4, "big")
+    assert "search.html" in (site / "404.html").read_text(encoding="utf-8")
+    assert "Allow: /" in (site / "robots.txt").read_text(encoding="utf-8")
+
+
+def test_an_address_brings_canonical_links_and_a_sitemap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    try:
+        import share_pages
+        from sphinx.errors import ConfigError
+    finally:
+        sys.path.pop(0)
+    monkeypatch.setenv("BOOK_URL", "https://someone.example/book")
+    config = SimpleNamespace(html_baseurl="", root_doc="book/index")
+    share_pages.use_address(None, config)
+    assert config.html_baseurl == "https://someone.example/book/"
+    app = SimpleNamespace(
+        config=config,
+        outdir=tmp_path,
+        env=SimpleNamespace(found_docs={"book/a"}),
+        builder=SimpleNamespace(format="html"),
+    )
+    share_pages.write_files(app, None)
+    assert "<loc>https://someone.example/book/book/a.html</loc>" in (tmp_path / "sitemap.xml").read_text()
+    assert "Sitemap: https://someone.example/book/sitemap.xml" in (tmp_path / "robots.txt").read_text()
+    assert 'action="/book/search.html"' in (tmp_path / "404.html").read_text()
+    context: dict[str, Any] = {"title": "A"}
+    share_pages.add_tags(app, "book/a", "page.html", context, None)
+    assert 'content="https://someone.example/book/_static/card.png"' in context["metatags"]
+    monkeypatch.setenv("BOOK_URL", "someone.example")
+    with pytest.raises(ConfigError, match="accepted: https://HOST/PATH/"):
+        share_pages.base_url()
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("link", "shown"),
+    [
+        ("a[href^='bibliography.html#']", "citation"),
+        ("a[href^='#equation-']", "mjx"),
+        ("a[href^='#fig-']", "img"),
+    ],
+)
+def test_citations_equations_and_figures_show_themselves(
+    page: Any, address: str, link: str, shown: str
+) -> None:
+    open_page(page, f"{address}/book/03_bottleneck.html")
+    card, first = page.locator("#t2v-definition"), page.locator(f"article {link}:not(.headerlink)").first
+    first.scroll_into_view_if_needed()
+    first.hover()
+    card.wait_for()
+    inside = card.inner_html()
+    assert shown in inside
+    assert not re.search(r'\bid="', inside)
+    page.keyboard.press("Escape")
+    card.wait_for(state="hidden")
 
 
 # --- the glossary's terms in the chapters ---
@@ -574,16 +935,34 @@ def test_terms_lead_to_the_glossary_once(site: Path, parsed: dict[str, Parsed]) 
         assert sorted(terms.definitions) == sorted(anchors), name
 
 
+def search_index(site: Path) -> list[list[str]]:
+    text = (site / "search_index.js").read_text(encoding="utf-8")
+    return json.loads(text[text.index("=") + 1 : text.rindex(";")])
+
+
 def test_definitions_are_not_searched(site: Path) -> None:
     """What a card shows is found on the glossary's page only: its words are not indexed with the chapters."""
-    index = (site / "searchindex.js").read_text(encoding="utf-8")
-    assert "t2v-definitions" not in index
-    pages = json.loads(index[index.index("{") : index.rindex("}") + 1])
     # "predecessor" stands in the definition of a Markov chain, which chapters 1 and 3 link to.
-    found = pages["terms"]["predecessor"]
-    names = [pages["docnames"][i] for i in ([found] if isinstance(found, int) else found)]
-    assert "book/glossary" in names
-    assert "book/03_bottleneck" not in names
+    pages = {
+        address.partition("#")[0]
+        for address, *texts in search_index(site)
+        if "predecessor" in " ".join(texts)
+    }
+    assert "book/glossary.html" in pages
+    assert "book/03_bottleneck.html" not in pages
+
+
+def test_the_index_leads_to_sections(site: Path, parsed: dict[str, Parsed]) -> None:
+    """Every address exists, sections have their own, and what is kept is prose."""
+    rows = search_index(site)
+    assert len({address for address, *_ in rows}) == len(rows) > 300
+    for address, title, top, text in rows:
+        name, fragment = urldefrag(address)
+        assert not fragment or fragment in parsed[name].ids, address
+        assert title, address
+        assert top, address
+        assert not re.search(r"\.ipynb|Show code cell|Contents$", text), address
+    assert "book/03_bottleneck.html#why-clusters-appear-a-lid-on-a-landscape" in {row[0] for row in rows}
 
 
 @needs_browser

@@ -61,6 +61,11 @@ def words(node: nodes.Node) -> str:
     return text if isinstance(node, nodes.Inline) else f"{text} "
 
 
+def is_titled(node: nodes.Node) -> bool:
+    """Tell whether a node is a section with a heading: the bodies of theorems and exercises are sections without."""
+    return isinstance(node, nodes.section) and any(isinstance(child, nodes.title) for child in node.children)
+
+
 def captions(cell: nodes.Node) -> str:
     """Return what stands under the figures of a cell."""
     return " ".join(words(caption) for caption in cell.findall(nodes.caption))
@@ -69,8 +74,9 @@ def captions(cell: nodes.Node) -> str:
 def entries(doctree: nodes.document, page: str) -> list[list[str]]:
     """Return address, title, page's title and prose of each section of a page, and of each object of the API."""
     found: list[list[str]] = []
-    top = next((heading(s) for s in doctree.findall(nodes.section)), page)
-    for section in doctree.findall(nodes.section):
+    sections = [section for section in doctree.findall(nodes.section) if is_titled(section)]
+    top = heading(sections[0]) if sections else page
+    for section in sections:
         text = re.sub(r"\s+", " ", words(section)).strip()[:LONGEST]
         fragment = f"#{section['ids'][0]}" if found and section["ids"] else ""
         found.append([f"{page}.html{fragment}", heading(section), top, text])

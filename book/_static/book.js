@@ -113,6 +113,17 @@ document.addEventListener("DOMContentLoaded", () => {
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 });
 
+// On a phone a wide figure scrolls in its place: the arrow keys reach it, too.
+window.addEventListener("load", () => {
+  const mark = () => {
+    for (const box of document.querySelectorAll("article :is(figure, .t2v-slider)")) {
+      if (box.scrollWidth > box.clientWidth + 1) { box.tabIndex = 0; } else { box.removeAttribute("tabindex"); }
+    }
+  };
+  mark();
+  window.addEventListener("resize", mark);
+});
+
 // The frames of a slider are fetched when it comes near the window, so that it moves without waiting.
 document.addEventListener("DOMContentLoaded", () => {
   const near = new IntersectionObserver((entries) => {
