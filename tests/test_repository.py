@@ -49,7 +49,7 @@ def text(cell: dict[str, Any]) -> str:
 
 
 def test_the_ledger_lists_every_claim_once() -> None:
-    assert list(LEDGER) == [f"C{n:02d}" for n in range(1, 39)]
+    assert list(LEDGER) == [f"C{n:02d}" for n in range(1, 44)]
 
 
 @entries
@@ -318,6 +318,47 @@ def test_the_map_links_every_claim() -> None:
 def test_a_chapter_was_executed_from_top_to_bottom(path: Path) -> None:
     counts = [cell["execution_count"] for cell in cells(path, "code")]
     assert counts == list(range(1, len(counts) + 1))
+
+
+FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
+VISIBLE_LINES, VISIBLE_COLUMNS = 12, 88
+
+
+def crowded(cell: dict[str, Any]) -> list[str]:
+    """Return what keeps a cell that a reader sees from showing one idea; a magic or a comment is a line like others."""
+    if FOLDED & set(cell["metadata"].get("tags", [])):
+        return []
+    lines = text(cell).splitlines()
+    found = [f"{len(lines)} lines"] if len(lines) > VISIBLE_LINES else []
+    found += [f"{len(line)} columns: {line}" for line in lines if len(line) > VISIBLE_COLUMNS]
+    found += [
+        line for line in lines if re.match(r"\s*assert\b|(?:import|from) \w|\s*claims\.verdict\(", line)
+    ]
+    return found
+
+
+@chapters
+def test_what_a_reader_sees_of_the_code_is_short(path: Path) -> None:
+    found = [f"cell {i}: {c}" for i, cell in enumerate(cells(path, "code"), start=1) for c in crowded(cell)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "complaint"),
+    [
+        ("x = 1\n" * 13, [], "13 lines"),
+        ("x = " + "1" * 90, [], "94 columns"),
+        ("if x:\n    assert x", [], "assert"),
+        ("import numpy as np", [], "import"),
+        ("from t2v import info", [], "from"),
+        ('claims.verdict("C01", holds=x)', [], "verdict"),
+        ("import numpy as np", ["hide-input"], ""),
+        ("x = 1  # assert, import", [], ""),
+    ],
+)
+def test_a_crowded_cell_is_found(source: str, tags: list[str], complaint: str) -> None:
+    found = crowded({"source": source, "metadata": {"tags": tags}})
+    assert (complaint in " ".join(found)) if complaint else not found
 
 
 @chapters
