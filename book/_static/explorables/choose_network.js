@@ -10,7 +10,7 @@ sources that tie for the best prediction count with their mean error.
   const { h, text, at, clamp, round } = t2vKit;
   const data = t2vKit.data.choose_network, tasks = data.tasks, N = tasks.length, SIX = 6;
   const matrix = (packed) => Array.from({ length: N }, (_, a) =>
-    Array.from({ length: N }, (_, b) => parseInt(packed.substr(4 * (a * N + b), 4), 36) / 1e5 - 1));
+    Array.from({ length: N }, (_, b) => (parseInt(packed.substr(4 * (a * N + b), 4), 36) - 1e5) / 1e5)); // exactly the table's
   const [error, symmetric, trivial, canonical, logme] = ["error", "symmetric", "trivial", "canonical", "logme"].map((k) => matrix(data[k]));
   const index = (name) => tasks.findIndex(([id]) => id === name);
   const others = (target) => [...Array(N).keys()].filter((s) => s !== target);
@@ -165,7 +165,7 @@ sources that tie for the best prediction count with their mean error.
     ],
     say({ target, revealed, alpha }, r) {
       const minus = (value) => value.toFixed(2).replace("-", "−"), named = (s) => tasks[s][1], [, name] = tasks[index(target)], best = r.mine[r.errors.indexOf(Math.min(...r.errors))];
-      if (!revealed) return `The new task is ${name}; you would start from the network for ${named(r.mine[0])}. Neither you nor Task2Vec has seen an error yet.`;
+      if (!revealed) return `The new task is ${name}. Your order: ${r.mine.map(named).join(", ")}. Neither you nor Task2Vec has seen an error yet.`;
       const yours = r.you.regret < 5e-4 ? `your first choice, ${named(r.mine[0])}, is the best of the six` : `the best of the six is ${named(best)}; your first choice costs ${r.you.regret.toFixed(3)} more error`;
       return `For ${name}, ${yours}. Your τ is ${minus(r.you.tau)}, Task2Vec’s ${minus(r.task2vec.tau)} and LogME’s ${minus(r.logme.tau)}; with all 23 sources and 24 targets, at α = ${alpha.toFixed(2)}, ${minus(r.average.task2vec)} and ${r.average.logme.toFixed(2)}.`;
     },

@@ -18,6 +18,7 @@ HOW TO WRITE ONE (postal_robot.js is the pattern)
                                            v.narrow says "a phone", v.set({beta: 2}) changes settings
                                            picture: seen only; handles: what can be dragged
     controls(s, r, v) → nodes              t2vKit.range, t2vKit.button, t2vKit.choice, t2vKit.row
+    above(s, r, v) → nodes                 the same, over the picture: for the one button that starts it all; optional
     numbers(s, r) → [[label, value], …]    the few numbers that matter, under the picture; optional
     say(s, r)     → "…"                    the state as one or two sentences: shown, and read aloud
   });
@@ -26,7 +27,7 @@ Functions must be pure: the same settings give the same picture (scripts/explora
 NODES: h(tag, attributes, ...children), with `key` for what moves among its sisters, on-handlers as functions, `style`.
 DRAGGING: t2vKit.handle({x, y, label, now, min, max, text, drag(point), step(dx, dy)}): a point for mouse, touch and arrow
 keys (Shift: five times as far; Page keys: ten times; Home, End: infinitely). `drag` gets the pointer in the picture's
-pixels. In `step`, dx and dy count key presses, right and up.
+pixels; `press` is a click, or Enter. Of many handles, all but the chosen one get tab: false. In `step`, dx and dy count key presses, right and up.
 COLOUR: never a literal. Classes from kit.css: x-ink, x-soft, x-faint (text), x-line, x-hair, x-area, x-card, x-dot, and
 x-c1 … x-c6 (series; fill) or x-s1 … x-s6 (stroke). x-move lets a transform glide.
 AXES: t2vKit.plane({x, y, width, height, domain: [[x0, x1], [y0, y1]], ticks: [[…], […]], names: ["…", "…"]}).
@@ -115,7 +116,7 @@ ADDRESS: #postal_robot:beta=2.2;other:…  one part for each figure whose state 
   };
 
   /** Axes with ticks and names; x and y map data to pixels, toX and toY back. */
-  kit.plane = ({ x, y, width, height, domain, ticks, names, format = String }) => {
+  kit.plane = ({ x, y, width, height, domain, ticks, names, format = (t) => String(t).replace("-", "−") }) => {
     const [[x0, x1], [y0, y1]] = domain;
     const px = (value) => x + ((value - x0) / (x1 - x0)) * width;
     const py = (value) => y + height - ((value - y0) / (y1 - y0)) * height;
@@ -133,20 +134,21 @@ ADDRESS: #postal_robot:beta=2.2;other:…  one part for each figure whose state 
   };
 
   /** What can be dragged: a ring to grab, for mouse, touch and arrow keys. */
-  kit.handle = ({ x, y, label, now, min, max, text, drag, step, shape, key, glide, radius = 9 }) =>
+  kit.handle = ({ x, y, label, now, min, max, text, drag, step, shape, key, glide, press, tab = true, radius = 9 }) =>
     h(
       "g",
       {
-        key: key || label, class: glide ? "x-handle x-move" : "x-handle", role: "slider", tabindex: "0", "aria-label": label,
+        key: key || label, class: glide ? "x-handle x-move" : "x-handle", role: "slider", tabindex: tab ? "0" : "-1", "aria-label": label,
         "aria-valuenow": kit.round(now, 4), "aria-valuemin": min, "aria-valuemax": max, "aria-valuetext": text,
         style: kit.at(x, y),
-        onpointerdown: (event) => begin(event, drag),
+        onpointerdown: (event) => begin(event, drag, press),
         onkeydown: (event) => {
           const far = event.shiftKey ? 5 : 1;
           const move = {
             ArrowRight: [far, 0], ArrowLeft: [-far, 0], ArrowUp: [0, far], ArrowDown: [0, -far], PageUp: [0, 10],
             PageDown: [0, -10], Home: [-Infinity, 0], End: [Infinity, 0],
           }[event.key];
+          if (press && (event.key === "Enter" || event.key === " ")) { event.preventDefault(); press(); return; }
           if (!move || event.altKey || event.ctrlKey || event.metaKey) return;
           event.preventDefault();
           step(...move);
@@ -160,26 +162,29 @@ ADDRESS: #postal_robot:beta=2.2;other:…  one part for each figure whose state 
   kit.pad = (attributes, drag) =>
     h("rect", { class: "x-pad", ...attributes, onpointerdown: (event) => begin(event, drag) });
 
-  function begin(event, drag) {
+  function begin(event, drag, press) {
     if (event.button) return;
     const element = event.currentTarget, picture = element.ownerSVGElement;
     event.preventDefault();
     element.focus({ preventScroll: true });
     element.setPointerCapture(event.pointerId);
-    let last = null, frame = 0;
+    let last = null, frame = 0, far = 0;
     const act = () => {
       frame = 0;
       const box = picture.getBoundingClientRect(), room = picture.viewBox.baseVal;
       drag([((last.clientX - box.left) / box.width) * room.width, ((last.clientY - box.top) / box.height) * room.height]);
     };
     const move = (next) => {
+      far = Math.max(far, Math.hypot(next.clientX - event.clientX, next.clientY - event.clientY));
       last = next;
+      if (press && far < 4) return; // perhaps it is only pressed
       if (!frame) frame = requestAnimationFrame(act);
     };
     const end = () => {
       if (frame) { cancelAnimationFrame(frame); act(); }
       for (const type of ["pointerup", "pointercancel"]) element.removeEventListener(type, end);
       element.removeEventListener("pointermove", move);
+      if (press && far < 4) press();
     };
     element.addEventListener("pointermove", move);
     for (const type of ["pointerup", "pointercancel"]) element.addEventListener(type, end);
@@ -313,6 +318,7 @@ ADDRESS: #postal_robot:beta=2.2;other:…  one part for each figure whose state 
       const numbers = spec.numbers ? spec.numbers(settings, result) : [];
       patch(root, [
         h("p", { class: "x-prompt" }, spec.prompt),
+        spec.above && h("div", { class: "x-controls x-above" }, spec.above(settings, result, v)),
         kit.picture(spec, settings, result, v, false),
         numbers.length && h("dl", { class: "x-numbers" }, numbers.map(([label, value]) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, value)))),
         h("div", { class: "x-controls" }, spec.controls(settings, result, v)),

@@ -124,7 +124,7 @@ ends at the package's optimum (t2v.bottleneck.solve); started from a random part
     const points = used.map((t, i) => mass(t).map((v) => v / weights[i]));
     const rowsOf = Array.from({ length: N }, (_, x) => used.map((t) => encoder[x * K + t]));
     const { tx, ty } = informations(rowsOf, weights, points);
-    return { encoder: rowsOf, weights, points, tx, ty, objective: tx - beta * ty, gap: gapOf(beta, logZ), strides: n };
+    return { encoder: rowsOf, weights, points, tx, ty, objective: tx - beta * ty, logZ, strides: n };
   }
 
   const masses = (labels, K) => {
@@ -152,10 +152,11 @@ ends at the package's optimum (t2v.bottleneck.solve); started from a random part
 
   function compute({ beta, start }) {
     const optimum = best(beta);
-    if (!start) return { ...optimum, best: optimum, excess: 0, labels: null };
+    const judged = (found, more) => ({ ...found, ...more, best: optimum, get gap() { return gapOf(beta, found.logZ); } }); // asked for by tests only
+    if (!start) return judged(optimum, { excess: 0, labels: null });
     const groups = Math.max(2, optimum.weights.length), labels = partition(start, groups);
     const found = finish(beta, iterate(beta, masses(labels, groups), false));
-    return { ...found, best: optimum, excess: Math.max(0, found.objective - optimum.objective), labels };
+    return judged(found, { excess: Math.max(0, found.objective - optimum.objective), labels });
   }
 
   // --- the picture ---
