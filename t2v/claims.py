@@ -67,7 +67,7 @@ class Claim:
     Attributes
     ----------
     id : str
-        ``"C01"`` … ``"C38"``.
+        ``"C01"`` … ``"C43"``.
     claim : str
         What the paper says, in Markdown.
     where : str
@@ -243,7 +243,7 @@ def verdict(
     Parameters
     ----------
     claim_id : str
-        ``"C01"`` … ``"C38"``.
+        ``"C01"`` … ``"C43"``.
     computed : str, optional
         The verdict as a word, an expression of the experiment's numbers: the form before ``holds`` existed.
     evidence : str
