@@ -202,6 +202,11 @@ def _embedding_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train", type=int, default=600, help="training images a task, of a folder at most (default: 600)"
     )
+    parser.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="go on past pictures of a folder that cannot be read, and list them",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, … (default: auto)")
     parser.add_argument(
@@ -229,7 +234,8 @@ def run_tasks(args: argparse.Namespace) -> None:
 
 def run_embed(args: argparse.Namespace) -> None:
     """Embed the named tasks into a folder."""
-    for embedding in _embedded(_opened(args.tasks, args), args, args.out, args.seed):
+    opened = _opened(args.tasks, args)
+    for embedding in _embedded(opened, _probe(args), args, args.out, args.seed):
         print(
             f"{embedding.task:24s} norm {embedding.norm:9.3g}   {embedding.metadata['n_classes']:3d} classes"
         )
@@ -272,14 +278,14 @@ def run_rank(args: argparse.Namespace) -> None:
         raise BadArgumentError("--sources: each source once, and not the target itself")
     if args.noise < 0 or args.noise == 1:
         raise BadArgumentError(f"--noise: {args.noise} is neither 0 nor at least 2 sources")
-    opened = _opened([args.target, *args.sources], args)
-    target, *sources = _embedded(opened, args, args.out, args.seed)
-    reference = _canonical(args) if args.reference == "canonical" else "trivial"
+    opened, probe = _opened([args.target, *args.sources], args), _probe(args)
+    target, *sources = _embedded(opened, probe, args, args.out, args.seed)
+    reference = _canonical(probe, args) if args.reference == "canonical" else "trivial"
     ranking = transfer.rank(target, sources, reference, args.alpha)
     _print_ranking(args, target, ranking)
-    found = _noise(args, opened, ranking, reference)
+    found = _noise(args, probe, opened, ranking, reference)
     if args.figure:
-        _draw(args.figure, args, ranking)
+        _draw(args.figure, opened, ranking)
     if args.json:
         result = {
             "target": target.task,
@@ -302,6 +308,7 @@ def _print_ranking(args: argparse.Namespace, target: TaskEmbedding, ranking: Seq
 
 def _noise(
     args: argparse.Namespace,
+    probe: Probe,
     opened: Sequence[Task],
     ranking: Sequence[Ranked],
     reference: TaskEmbedding | str,
@@ -314,7 +321,7 @@ def _noise(
         return None
     target, *_ = tasks = [task for task in opened if task.name in again or task is opened[0]]
     out = args.out / f"seed{args.seed + 1}" if args.out else None
-    own, *others = _embedded(tasks, args, out, args.seed + 1)
+    own, *others = _embedded(tasks, probe, args, out, args.seed + 1)
     second = {row.source: row.d_asym for row in transfer.rank(own, others, reference, args.alpha)}
     noise = choose.noise({row.source: row.d_asym for row in ranking}, second)
     seconds = sum(e.metadata["seconds"] for e in (own, *others))
@@ -463,13 +470,13 @@ def _opened(names: Sequence[str], args: argparse.Namespace) -> list[Task]:
 
 
 def _embedded(
-    opened: Sequence[Task], args: argparse.Namespace, out: Path | None, seed: int
+    opened: Sequence[Task], probe: Probe, args: argparse.Namespace, out: Path | None, seed: int
 ) -> list[TaskEmbedding]:
     """Embed tasks, and show how far it is; with ``out``, reuse and keep files there."""
     from t2v._progress import follow
     from t2v.embedding import TaskEmbedding, embed
 
-    probe, by_name = _probe(args), {task.name: task for task in opened}
+    by_name = {task.name: task for task in opened}
     embeddings: list[TaskEmbedding] = []
     for name in follow(list(by_name), "embeddings"):
         task, file = by_name[name], out / f"{file_name(name)}.npz" if out else None
@@ -481,10 +488,10 @@ def _embedded(
             embeddings.append(found)
             continue
         made = embed(task, probe, method=args.method, seed=seed, device=args.device)
-        about = {**made.metadata, "images": _fingerprint(task)}
-        embeddings.append(dataclasses.replace(made, metadata=about))
         if file is not None:
-            embeddings[-1].save(file)
+            made = dataclasses.replace(made, metadata={**made.metadata, "images": _fingerprint(task)})
+            made.save(file)
+        embeddings.append(made)
     return embeddings
 
 
@@ -545,24 +552,43 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _open(text: str, args: argparse.Namespace) -> Task:
-    """Open a task by its command-line name."""
-    from t2v import tasks
-    from t2v._library import at_most
+    """Open a task by its command-line name, and say on the error stream what was done with its pictures."""
+    import warnings
 
-    try:
-        if text.startswith("torchvision:"):
-            name = text.removeprefix("torchvision:")
-            numbers = {"size": args.size, "train": args.train, "seed": args.seed}
-            # A group of classes may have fewer images than the default asks for.
-            return tasks.from_torchvision(
-                name, args.root, download=args.download, fewer="/" in name, **numbers
+    from t2v import tasks
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", tasks.TaskWarning)
+        try:
+            task = tasks.open_task(
+                text,
+                args.size,
+                args.train,
+                seed=args.seed,
+                root=args.root,
+                download=args.download,
+                skip_bad=args.skip_bad,
             )
-        if os.sep in text or Path(text).is_dir():
-            task = tasks.from_folder(text, size=args.size, seed=args.seed)
-            return at_most(task, args.train, len(task.test), args.seed)
-        return tasks.load(text, size=args.size, train=args.train, seed=args.seed)
-    except ValueError as error:
-        raise BadArgumentError(str(error)) from error
+        except ValueError as error:
+            more = " (--skip-bad goes on past it)" if "cannot read the image" in str(error) else ""
+            raise BadArgumentError(f"task {text!r}: {error}{more}") from error
+        finally:
+            for warning in caught:
+                print(f"t2v {args.command}: {warning.message}", file=sys.stderr)
+    _check_classes(task)
+    return task
+
+
+def _check_classes(task: Task) -> None:
+    """Refuse a class with one training image: half of each class fits the head, the other half is measured."""
+    import numpy as np
+
+    counts = np.bincount(task.train.labels, minlength=task.n_classes)
+    if counts.min() < 2:
+        raise BadArgumentError(
+            f"task {task.name!r}: class {task.classes[counts.argmin()]!r} has {counts.min()} training image"
+            f"{'' if counts.min() == 1 else 's'}; at least two are needed (--train, or more pictures of it)"
+        )
 
 
 def _probe(args: argparse.Namespace) -> Probe:
@@ -580,23 +606,22 @@ def _device(name: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
 
 
-def _canonical(args: argparse.Namespace) -> TaskEmbedding:
+def _canonical(probe: Probe, args: argparse.Namespace) -> TaskEmbedding:
     """Embed the probe's own task, on the photographs of the offline library."""
-    from t2v import tasks
-    from t2v.embedding import canonical
+    from t2v.embedding import canonical, photographs
 
-    photographs = tasks.load("photographs", size=args.size, train=300, test=10, seed=args.seed)
-    return canonical(_probe(args), photographs.train.images, method=args.method, seed=args.seed)
+    images = photographs(args.size, args.seed)
+    return canonical(probe, images, method=args.method, seed=args.seed, device=args.device)
 
 
-def _draw(path: Path, args: argparse.Namespace, ranking: Sequence[Ranked]) -> None:
+def _draw(path: Path, tasks: Sequence[Task], ranking: Sequence[Ranked]) -> None:
     """Draw the ranking with a few images of each task."""
     import matplotlib.pyplot as plt
 
     from t2v import plots
 
     plots.use_style()
-    opened = {task.name: task for task in (_open(name, args) for name in [args.target, *args.sources])}
+    opened = {task.name: task for task in tasks}
     target = next(iter(opened.values()))
     rows = [(row.source, opened[row.source].train.images, row.d_asym) for row in ranking]
     figure = plots.ranking((target.name, target.train.images), rows)

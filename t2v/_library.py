@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -13,8 +12,7 @@ import numpy as np
 
 from t2v import external
 from t2v._files import file_name
-from t2v.tasks import Task, from_folder, from_torchvision
-from t2v.tasks import load as load_task
+from t2v.tasks import Task, is_path, names, open_task, task_name
 
 if TYPE_CHECKING:
     from t2v.atlas import AtlasConfig
@@ -82,9 +80,8 @@ class Library:
 
 def _digest(folder: Path) -> str:
     """Return a digest of the names and contents of all images of a folder."""
-    own = external.split_folders(folder) if folder.is_dir() else None
     digest = hashlib.sha256()
-    for part in own or (folder,):
+    for part in external.layout(folder).parts:
         for label, paths in external.scan(part).items():
             for path in paths:
                 where = path.relative_to(part).as_posix()
@@ -103,56 +100,19 @@ def _folders(library: str) -> list[str]:
 
 def _opener(text: str, c: AtlasConfig) -> tuple[str, Callable[[], Task]]:
     """Return a task's name and how to open it; unknown names are refused when the run starts."""
-    if text.startswith("torchvision:"):
-        return text, _torchvision_opener(text, c)
     path = _folder(text, c)
-    if path is not None:
-        if not path.is_dir():
-            raise ValueError(f"tasks: {path} is not a folder")
-        return path.name, lambda: at_most(
-            from_folder(path, size=c.size, seed=c.seed), c.train, c.test, c.seed
-        )
-    from t2v.tasks import family
-
-    family(text)  # raises with the nearest names
-    return text, lambda: load_task(text, size=c.size, train=c.train, test=c.test, seed=c.seed)
+    where = text if path is None else f"{path}{os.sep}"  # which no offline name can be
+    numbers: dict[str, Any] = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
+    return task_name(where), lambda: open_task(where, root=c.root, download=c.download, **numbers)
 
 
 def _folder(text: str, c: AtlasConfig) -> Path | None:
     """Return the folder that a task's name stands for, if it stands for one."""
     if text.startswith("torchvision:"):
         return None
-    path = Path(text) if c.library == "offline" else Path(c.library) / text
-    return path if c.library != "offline" or os.sep in text or path.is_dir() else None
-
-
-def _torchvision_opener(text: str, c: AtlasConfig) -> Callable[[], Task]:
-    """``torchvision:NAME`` is a data set, ``torchvision:NAME/GROUP`` a part of its hierarchy."""
-    from t2v.external import find_group
-
-    kind, group = find_group(text.removeprefix("torchvision:"))
-    name = kind.__name__ if group is None else f"{kind.__name__}/{group}"
-
-    def opener() -> Task:
-        numbers: dict[str, Any] = {"size": c.size, "train": c.train, "test": c.test, "seed": c.seed}
-        task = from_torchvision(name, Path(c.root), download=c.download, fewer=True, **numbers)
-        return dataclasses.replace(task, name=text)
-
-    return opener
-
-
-def at_most(task: Task, train: int, test: int, seed: int) -> Task:
-    """Keep at most as many images as were asked for, chosen at random, class by class."""
-    from t2v.embedding import split
-
-    parts = {}
-    for part, count in (("train", train), ("test", test)):
-        data = getattr(task, part)
-        if len(data) > max(count, task.n_classes):
-            kept, _ = split(data.labels, count / len(data), seed)
-            data = dataclasses.replace(data, images=data.images[kept], labels=data.labels[kept])
-        parts[part] = data
-    return dataclasses.replace(task, **parts)
+    if c.library != "offline":
+        return Path(c.library) / text
+    return Path(text) if is_path(text) or (text not in names() and Path(text).is_dir()) else None
 
 
 def _bytes(task: Task) -> int:

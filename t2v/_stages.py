@@ -19,10 +19,9 @@ from t2v import baselines, transfer
 from t2v._cells import Cells
 from t2v._files import file_name, read_arrays, write_arrays
 from t2v._library import PROBE, Library
-from t2v.embedding import canonical, embed, fit_head, low_shot
+from t2v.embedding import canonical, embed, fit_head, low_shot, photographs
 from t2v.probes import Probe
 from t2v.tasks import Task
-from t2v.tasks import load as load_task
 from t2v.transfer import Recipe, TrainingError, load_expert, save_expert
 
 if TYPE_CHECKING:
@@ -82,8 +81,8 @@ def embed_canonical(out: Path, probe: Probe, config: AtlasConfig) -> None:
     """Embed the probe's own task, on the library's photographs."""
     file = out / "canonical.npz"
     if probe.classifier is not None and not file.exists():
-        photographs = load_task("photographs", size=config.size, train=200, test=10, seed=config.seed)
-        canonical(probe, photographs.train.images, method=config.method, seed=config.seed).save(file)
+        images = photographs(config.size, config.seed)
+        canonical(probe, images, method=config.method, seed=config.seed).save(file)
 
 
 def embed_task(out: Path, library: Library, name: str, probe: Probe, config: AtlasConfig) -> None:

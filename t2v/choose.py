@@ -355,12 +355,14 @@ def kind(spec: str) -> str:
     ValueError
         If it is nothing; the message has the nearest names.
     """
+    if spec in tasks.names():  # a folder or file of that name is a path: ./NAME
+        return "task"
     path = Path(spec)
     if path.is_file():
         return "expert"
     if path.is_dir():
         return "run" if (path / "config.json").exists() else "task"
-    if spec.startswith("torchvision:") or spec in tasks.names():
+    if spec.startswith("torchvision:"):
         return "task"
     if os.sep in spec or path.suffix == ".pt":
         raise ValueError(f"from: no such file or folder: {spec}")

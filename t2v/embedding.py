@@ -33,6 +33,9 @@ from t2v.tasks import Task
 Method = Literal["rademacher", "sample", "exact", "variational"]
 Array = NDArray[np.float64]
 
+#: Photographs of the offline library on which the canonical embedding is taken.
+PHOTOGRAPHS = 200
+
 #: Share of the training images on which the head is fitted; the Fisher information is taken on the others.
 FIT_SHARE = 0.5
 
@@ -350,6 +353,12 @@ def embed(
     probe = with_layers(probe, layers)
     probe.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     images, labels = _training_images(task, max_samples, seed)
+    counts = np.bincount(labels, minlength=len(task.classes))
+    if counts.min() < 2:
+        raise ValueError(
+            f"task {task.name!r}: labels: class {task.classes[counts.argmin()]!r} has {counts.min()} training"
+            f" {'sample' if counts.min() == 1 else 'samples'}; at least two are needed"
+        )
     fit, rest = split(labels, FIT_SHARE, seed)
     # A head fitted on rounded features magnifies the rounding where images are nearly alike: it gets at most TF32.
     with computing(probe, "tf32" if arithmetic == "bfloat16" else arithmetic):
@@ -375,8 +384,16 @@ def embed(
         **uncertainty,
         **_left_out(probe),
     }
-    where = _slices(list(parts), [len(v) for v in parts.values()])
-    return TaskEmbedding(np.concatenate(list(parts.values())), where, task.name, probe.name, metadata)
+    where, values = (
+        _slices(list(parts), [len(v) for v in parts.values()]),
+        np.concatenate(list(parts.values())),
+    )
+    if not values.any():
+        raise ValueError(
+            f"task {task.name!r}: the embedding is zero everywhere: nothing in the images moves the label (are they all"
+            " alike?); accepted: images that differ"
+        )
+    return TaskEmbedding(values, where, task.name, probe.name, metadata)
 
 
 def _check_method(method: str) -> None:
@@ -457,6 +474,26 @@ def trivial(like: TaskEmbedding) -> TaskEmbedding:
     return TaskEmbedding(values, like.layers, "trivial", like.probe, {"like": like.task})
 
 
+def photographs(size: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Return the photographs of the offline library on which :func:`canonical` is taken by the command line and atlases.
+
+    Parameters
+    ----------
+    size : int
+        Side of the images in pixels.
+    seed : int
+        Of the patches.
+
+    Returns
+    -------
+    array of uint8
+        ``(200, size, size, 3)``.
+    """
+    from t2v.tasks import load
+
+    return load("photographs", size=size, train=PHOTOGRAPHS, test=10, seed=seed).train.images
+
+
 def canonical(
     probe: Probe,
     images: NDArray[np.uint8],
@@ -465,6 +502,7 @@ def canonical(
     seed: int = 0,
     batch_size: int = 64,
     layers: Sequence[str] | None = None,
+    device: str | None = None,
 ) -> TaskEmbedding:
     """Return the embedding of the probe's own task: the Fisher information with the head that it was trained with.
 
@@ -478,6 +516,8 @@ def canonical(
         ``(n, h, w, 3)``: images like those that the probe was trained on; any natural photographs do.
     method, seed, batch_size, layers
         As for :func:`embed`.
+    device : str, optional
+        As for :func:`embed`; by default the probe stays where it is.
 
     Returns
     -------
@@ -493,6 +533,8 @@ def canonical(
     probe = with_layers(probe, layers)
     if probe.classifier is None:
         raise ValueError(f"probe {probe.name!r} has no classifier of its own, so no canonical embedding")
+    if device is not None:
+        probe.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     parts = _information(probe, probe.classifier, images, method, 1, precision.BETA, seed, batch_size)
     where = _slices(list(parts), [len(v) for v in parts.values()])
     metadata = {"method": method, "seed": seed, "n_fisher": len(images), **_left_out(probe)}

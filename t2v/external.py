@@ -1,34 +1,74 @@
 """Images from outside the package: files of any colour mode, folders of them, and torchvision's data sets.
 
 Everything becomes RGB bytes in squares of one size: turned as the camera's note says, transparent parts set
-on white, 16 bits scaled to 8, the shorter side brought to size and the middle cut out. What cannot be
-converted without a choice (floating-point pixels, for instance) is refused by name.
+on white (on black where white would hide the drawing), the first frame of an animation, the shorter side brought to
+size and the middle cut out. Grey pictures of more than 8 bits are scaled by the bits that the pictures of a task use.
+What cannot be converted without a choice (floating-point pixels beyond 0 … 1, for instance) is refused by name.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import inspect
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from t2v._hierarchies import ALPHABETS, EMNIST_SPLITS, GROUPS, SPECIES
 
-#: File names that count as images; anything else in a class's folder is passed over.
+#: File names that count as images; anything else in a class's folder is passed over, and counted.
 SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
+    (".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp")
 )
-#: Names of folders that hold a split, not a class.
-SPLITS = ("train", "test", "val", "valid", "validation")
+#: Files and folders that systems leave behind, in small letters; hidden ones (a dot, two underscores) are passed over, too.
+_SYSTEM = ("thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "@eadir", "lost+found")
+#: What a folder that holds a part of the pictures is called, once words like "set" and "images" are taken away.
+_TRAIN = ("train", "trainval", "training", "trn", "learn", "learning")
+_TEST = ("test", "testing", "tst", "holdout", "heldout")
+_VALIDATION = ("val", "valid", "validation", "validate", "eval", "evaluation", "dev", "development")
+_FILLERS = (
+    "dataset",
+    "set",
+    "data",
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "pictures",
+    "photos",
+    "split",
+    "seg",
+    "part",
+)
+#: Widths that cameras and scanners fill 16 bits with, as the largest number of each.
+_WIDTHS = (255, 1023, 4095, 16383, 65535)
 
 
 class _UnknownRangeError(ValueError):
     """A whole image, but of numbers that do not say what is black and what is white."""
+
+
+@lru_cache(maxsize=1)
+def suffixes() -> frozenset[str]:
+    """Return the endings of the files that can be read here: AVIF as Pillow was built, HEIC with ``pillow-heif``."""
+    found = set(SUFFIXES)
+    if features.check("avif"):
+        found.add(".avif")
+    if importlib.util.find_spec("pillow_heif") is not None:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        found |= {".heic", ".heif"}
+    return frozenset(found)
 
 
 def to_rgb(picture: Image.Image, where: str = "image") -> Image.Image:
@@ -53,10 +93,18 @@ def to_rgb(picture: Image.Image, where: str = "image") -> Image.Image:
             f"{where}: floating-point pixels, whose range is not known; save it with 8 or 16 bits"
         )
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(ground, picture).convert("RGB")
+        return _on_ground(picture.convert("RGBA"))
     return picture.convert("RGB")
+
+
+def _on_ground(picture: Image.Image) -> Image.Image:
+    """Set a picture with transparent parts on white; on black if on white next to nothing of it is seen."""
+    on_white, on_black = (
+        Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
+        for ground in ("white", "black")
+    )
+    seen, else_seen = (float(np.asarray(p, dtype=np.float64).std((0, 1)).max()) for p in (on_white, on_black))
+    return on_black if seen < 0.1 * else_seen else on_white
 
 
 def square(picture: Image.Image, size: int, where: str = "image") -> NDArray[np.uint8]:
@@ -66,16 +114,22 @@ def square(picture: Image.Image, size: int, where: str = "image") -> NDArray[np.
 
 
 def read(path: Path, size: int) -> NDArray[np.uint8]:
-    """Read an image file into a square of RGB bytes.
+    """Read an image file into a square of RGB bytes; by itself it does not say how many of 16 bits are used: all.
 
     Raises
     ------
     ValueError
         If the file is no image, or damaged; the message names it.
     """
+    found: NDArray[np.uint8] = _opened(path, lambda picture: square(picture, size, str(path)))
+    return found
+
+
+def _opened(path: Path, use: Callable[[Image.Image], Any]) -> Any:
+    """Open a file, and let ``use`` have the picture; every way in which a file can be damaged names it."""
     try:
         with Image.open(path) as picture:
-            return square(picture, size, str(path))
+            return use(picture)
     except _UnknownRangeError:
         raise
     except (OSError, SyntaxError, EOFError, ValueError, Image.DecompressionBombError) as error:
@@ -84,10 +138,109 @@ def read(path: Path, size: int) -> NDArray[np.uint8]:
 
 def read_all(paths: Sequence[Path], size: int) -> NDArray[np.uint8]:
     """Read files into one array, ``(n, size, size, 3)``."""
-    images = np.empty((len(paths), size, size, 3), np.uint8)
-    for i, path in enumerate(paths):
-        images[i] = read(path, size)
-    return images
+    return Reader(size).read(paths)[0]
+
+
+class Reader:
+    """Reads the files of one task: each once, and those of more than 8 bits on one scale.
+
+    Attributes
+    ----------
+    size : int
+        Side of the squares.
+    skip_bad : bool
+        Whether to go on past files that cannot be read.
+    bad : list of str
+        What was said of these.
+    notes : list of str
+        What was done that a user may want to know.
+    """
+
+    def __init__(self, size: int, skip_bad: bool = False) -> None:
+        self.size, self.skip_bad = size, skip_bad
+        self.bad: list[str] = []
+        self.notes: list[str] = []
+        self._animations: list[Path] = []
+        self._white: float | None = None  # of the deep pictures; the first that are read set it
+
+    def read(self, paths: Sequence[Path]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Return the images that can be read, ``(n, size, size, 3)``, and which of the files they are.
+
+        Raises
+        ------
+        ValueError
+            If a file cannot be read, unless ``skip_bad``; the message names the first.
+        """
+        images = np.zeros((len(paths), self.size, self.size, 3), np.uint8)
+        good, deep = np.ones(len(paths), bool), dict[int, NDArray[np.float32]]()
+        self._animations = []
+        tops = [0.0]
+        for i, path in enumerate(paths):
+            try:
+                found = _opened(path, lambda picture, path=path: self._take(picture, path))  # type: ignore[misc]
+            except ValueError as error:
+                if not self.skip_bad:
+                    raise
+                self.bad.append(str(error).removeprefix("path: cannot read the image "))
+                good[i] = False
+                continue
+            if isinstance(found, tuple):
+                deep[i] = found[0]
+                tops.append(found[1])
+            else:
+                images[i] = found
+        self._scale(images, deep, max(tops), paths)
+        if self._animations:
+            self.notes.append(
+                f"{_counted(len(self._animations), 'animation')}: the first frame is taken ({self._animations[0].name}, …)"
+            )
+        return images[good], good
+
+    def _take(self, picture: Image.Image, path: Path) -> Any:
+        """Return a square of bytes, or of a grey picture of more than 8 bits the square of its numbers and the largest."""
+        if getattr(picture, "is_animated", False) and picture.format in ("GIF", "PNG", "WEBP", "AVIF"):
+            self._animations.append(path)
+        if not picture.mode.startswith(("I", "F")):
+            return square(picture, self.size, str(path))
+        values = np.asarray(ImageOps.exif_transpose(picture)).astype(np.float32)
+        if not np.isfinite(values).all():
+            raise _UnknownRangeError(f"{path}: NaN or infinite pixels; save it with 8 or 16 bits")
+        low, top = float(values.min()), float(values.max())
+        if picture.mode == "F" and (low < 0 or top > 1):
+            raise _UnknownRangeError(
+                f"{path}: floating-point pixels from {low:g} to {top:g}, whose range is not known; accepted: 0 to 1, or "
+                "save it with 8 or 16 bits"
+            )
+        if low < 0 or top > 65535:
+            raise _UnknownRangeError(f"{path}: integers from {low:g} to {top:g}; accepted: 8 or 16 bits")
+        if picture.mode == "F":
+            values, top = values * 65535, 65535.0
+        fitted = ImageOps.fit(Image.fromarray(values), (self.size, self.size), Image.Resampling.BICUBIC)
+        return np.asarray(fitted), top
+
+    def _scale(
+        self,
+        images: NDArray[np.uint8],
+        deep: dict[int, NDArray[np.float32]],
+        top: float,
+        paths: Sequence[Path],
+    ) -> None:
+        """Bring deep pictures to bytes by the bits that they use together: 12 in 16 are 12, not dark."""
+        if not deep:
+            return
+        if self._white is None:
+            self._white = float(next(width for width in _WIDTHS if top <= width))
+            if self._white < 65535:
+                self.notes.append(
+                    f"{_counted(len(deep), 'picture')} of 16 bits use {int(self._white).bit_length()} of them "
+                    f"({paths[next(iter(deep))].name}, …): {self._white:.0f} is taken for white"
+                )
+        for i, values in deep.items():
+            images[i] = np.clip(np.rint(values * (255 / self._white)), 0, 255).astype(np.uint8)[..., None]
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 # ---------------------------------------------------------------------------------------------------- folders
@@ -97,36 +250,148 @@ def scan(path: Path) -> dict[str, list[Path]]:
     Raises
     ------
     ValueError
-        If there is no such folder, if it has fewer than two sub-folders, or if one of them holds no image.
+        If there is no such folder, if it has fewer than two sub-folders, if one of them holds no image, or if the
+        sub-folders look like parts of a data set rather than classes.
     """
     if not path.is_dir():
         raise ValueError(f"path: {'not a folder' if path.exists() else 'no such folder'}: {path}")
-    folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    folders = sub_folders(path)
     if len(folders) < 2:
         found = f"one ({folders[0].name!r})" if folders else "none"
         raise ValueError(
             f"path: {path} needs a sub-folder of images for each of two or more classes; it has {found}"
         )
+    _refuse_parts(path, folders)
     return {folder.name: _images(folder) for folder in folders}
 
 
+def sub_folders(path: Path) -> list[Path]:
+    """Return the folders in a folder, in the order of their names, without hidden ones and those of systems."""
+    return sorted(p for p in path.iterdir() if p.is_dir() and _is_users(p.name))
+
+
+def _is_users(name: str) -> bool:
+    return not name.startswith((".", "__")) and name.casefold() not in _SYSTEM
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the files below a folder, at any depth, in the order of their paths; none that is hidden or a system's."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if _is_users(path.name):
+            found += _files(path) if path.is_dir() else [path] if path.is_file() else []
+    return sorted(found)
+
+
 def _images(folder: Path) -> list[Path]:
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES]
-    files = [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
+    files = [p for p in _files(folder) if p.suffix.lower() in suffixes()]
     if not files:
+        others = _census(p for p in _files(folder))
         raise ValueError(
             f"path: the class {folder.name!r} in {folder.parent} has no images; "
-            f"accepted are files that end in {', '.join(sorted(SUFFIXES))}"
+            f"accepted are files that end in {', '.join(sorted(suffixes()))}{f'; it has {others}' if others else ''}"
         )
-    return sorted(p for p in files if p.is_file())
+    return files
+
+
+def _census(files: Iterable[Path]) -> str:
+    """Count files by their endings: ``"30 .heic, 1 .txt"``."""
+    counts = Counter(p.suffix.lower() or "without an ending" for p in files)
+    return ", ".join(f"{n} {suffix}" for suffix, n in counts.most_common())
+
+
+def passed_over(folder: Path) -> str:
+    """Count the files below a folder that are no images, by their endings; empty if there are none."""
+    return _census(p for p in _files(folder) if p.suffix.lower() not in suffixes())
+
+
+def _refuse_parts(path: Path, folders: Sequence[Path]) -> None:
+    """Refuse sub-folders that are parts by their names, or that all hold the same sub-folders and no pictures."""
+    names = ", ".join(repr(f.name) for f in folders[:6])
+    if all(_part(folder.name) for folder in folders):
+        raise ValueError(
+            f"path: {path} holds {names}: parts of a data set by their names, not classes; accepted: a training and a test "
+            "folder, each with a sub-folder a class, or a folder of classes"
+        )
+    inner = [tuple(sub.name.casefold() for sub in sub_folders(folder)) for folder in folders]
+    if len(inner[0]) > 1 and len(set(inner)) == 1 and not any(map(_holds_pictures, folders)):
+        raise ValueError(
+            f"path: every folder in {path} ({names}) holds the same folders ({', '.join(inner[0][:6])}) and no picture of "
+            "its own: parts of a data set rather than classes? Accepted: parts called train and test, or a folder of classes"
+        )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(p.suffix.lower() in suffixes() and p.is_file() and _is_users(p.name) for p in folder.iterdir())
+
+
+def _part(name: str) -> str:
+    """Return ``"train"``, ``"test"`` or ``"validation"`` for a folder that is called like one, else nothing."""
+    # also of TrainSet, test_images, val2017 and 01-training
+    words = re.findall("[a-z]+", re.sub("([a-z])([A-Z])", r"\1 \2", name).casefold())
+    kept = "".join(word for word in words if word not in _FILLERS)
+    stems = {kept, *(kept.removesuffix(filler) for filler in _FILLERS)}
+    for part, known in (("train", _TRAIN), ("test", _TEST), ("validation", _VALIDATION)):
+        if stems & set(known):
+            return part
+    return ""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a folder is laid out.
+
+    Attributes
+    ----------
+    parts : tuple of Path
+        The training and the test folder, or the one folder of classes that is yet to be divided.
+    notes : tuple of str
+        What there is besides and is left alone.
+    """
+
+    parts: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def layout(path: Path) -> Layout:
+    """Find out whether a folder holds classes, or a training and a test set of them, by names in any spelling.
+
+    Raises
+    ------
+    ValueError
+        If two folders are the same part by their names.
+    """
+    if not path.is_dir():
+        return Layout((path,))  # which scan refuses
+    folders = sub_folders(path)
+    found: dict[str, list[Path]] = {part: [] for part in ("train", "test", "validation")}
+    for folder in folders:
+        if part := _part(folder.name):
+            found[part].append(folder)
+    trains = [folder for folder in found["train"] if sub_folders(folder)]
+    tests = [*found["test"], *found["validation"]]
+    if not trains or not (tests or len(folders) == 1):
+        return Layout((path,))  # a class may be called "train", a folder of pictures
+    for same in (trains, found["test"], found["validation"]):
+        if len(same) > 1:
+            raise ValueError(
+                f"path: {path} holds {same[0].name!r} and {same[1].name!r}, the same part by their names; accepted: one "
+                "training and one test folder"
+            )
+    labelled = [folder for folder in tests if sub_folders(folder)]
+    kept = (trains[0], *labelled[:1])
+    notes = [f"{p.name!r} has no sub-folders, so no labels: passed over" for p in tests if p not in labelled]
+    notes += [f"{p.name!r} is left alone" for p in folders if p not in kept and p not in tests]
+    notes += [f"{p.name!r} is left alone, {kept[1].name!r} is the test set" for p in labelled[1:]]
+    if len(kept) == 1:
+        notes.append(f"the test set is drawn from {kept[0].name!r}")
+    return Layout(kept, tuple(notes))
 
 
 def split_folders(path: Path) -> tuple[Path, Path] | None:
     """Return the folders of the training and the test set, if ``path`` holds these instead of classes."""
-    parts = [
-        p for p in (path / name for name in SPLITS) if p.is_dir() and any(q.is_dir() for q in p.iterdir())
-    ]
-    return (parts[0], parts[1]) if len(parts) >= 2 and parts[0].name == "train" else None
+    parts = layout(path).parts
+    return (parts[0], parts[1]) if len(parts) == 2 else None
 
 
 # ------------------------------------------------------------------------------------------------ torchvision

@@ -17,7 +17,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from t2v import external
 from t2v._files import write_arrays
 
 if TYPE_CHECKING:
@@ -72,6 +73,49 @@ class ArrayDataset:
 
     def __repr__(self) -> str:
         return f"ArrayDataset({len(self)} images of {self.images.shape[1]}×{self.images.shape[2]} pixels)"
+
+
+class LazyDataset(ArrayDataset):
+    """An :class:`ArrayDataset` whose images are read when they are first asked for.
+
+    Parameters
+    ----------
+    labels : array of int64, shape (n,)
+        Class numbers.
+    read : callable
+        Returns the images, ``(n, height, width, 3)``.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8] | None = None,
+        labels: NDArray[np.int64] | None = None,
+        *,
+        read: Callable[[], NDArray[np.uint8]] | None = None,
+    ) -> None:
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "_read", read)
+        if images is not None:
+            object.__setattr__(self, "images", images)
+            self.__post_init__()
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "images":
+            raise AttributeError(name)
+        object.__setattr__(self, "images", self.__dict__["_read"]())
+        self.__post_init__()
+        return self.images
+
+    def __repr__(self) -> str:
+        return (
+            super().__repr__()
+            if "images" in self.__dict__
+            else f"LazyDataset({len(self)} images, not yet read)"
+        )
+
+
+class TaskWarning(UserWarning):
+    """What was done with a user's pictures that they may want to know: passed over, taken fewer, found twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,14 +339,19 @@ def from_folder(
     taxonomy: tuple[str, ...] = (),
     source: str = "",
     licence: str = "",
+    fewer: bool = False,
+    skip_bad: bool = False,
 ) -> Task:
     """Load a task from a folder of images with one sub-folder a class.
 
-    A folder that holds ``train`` and ``test`` (or ``val``, ``valid``, ``validation``), each with the same
-    classes as sub-folders, keeps that division; any other is divided at random, class by class. Sub-folders
-    of a class are searched too; hidden files, and files with other endings than
-    :data:`t2v.external.SUFFIXES`, are passed over. All chosen images are read at once: ``n · size² · 3``
-    bytes.
+    A folder that holds a training and a test folder, each with the same classes as sub-folders, keeps that division,
+    however they are spelt (``train``, ``Training``, ``test_set``, ``val``, …); any other is divided at random, class by
+    class. Sub-folders of a class are searched too. Hidden files, those of systems, and files with other endings than
+    :func:`t2v.external.suffixes` are passed over. The rows are chosen first, and only the chosen files are read:
+    ``n · size² · 3`` bytes.
+
+    What a user may want to know comes as a :class:`TaskWarning`: how many files of which endings were passed over,
+    pictures that are in both sets, pictures of one colour, classes with fewer pictures than the others.
 
     Parameters
     ----------
@@ -319,6 +368,11 @@ def from_folder(
         Seed of the choice.
     name, taxonomy, source, licence : optional
         As in :class:`Task`; the name is the folder's by default, the source its path.
+    fewer : bool
+        Whether numbers are upper limits: 0.6 of each class, at most ``train`` images in all (at least two of each class,
+        and each class as equally often as the folder allows), serve for training, at most ``test`` of the rest for testing.
+    skip_bad : bool
+        Whether to go on past images that cannot be read; a warning lists them.
 
     Raises
     ------
@@ -327,24 +381,276 @@ def from_folder(
         the folder is divided here), there are fewer images than asked for, or an image cannot be read. The
         message names the culprit.
     """
-    from t2v import external
+    chosen = _choose_files(Path(path).expanduser(), size, train, test, seed, fewer)
+    reader = external.Reader(size, skip_bad)
+    first, second = (_read_part(chosen, reader, part, name or chosen.name) for part in (0, 1))
+    _tell(chosen, reader, name or chosen.name, first, second)
+    return Task(
+        name or chosen.name, first, second, chosen.classes, taxonomy, source or str(chosen.folder), licence
+    )
 
-    folder = Path(path).expanduser()
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The files of a task: which there are, and which of them are used."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    paths: list[Path]
+    labels: NDArray[np.int64]
+    rows: tuple[NDArray[np.intp], NDArray[np.intp]]
+    notes: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    def files(self, part: int) -> list[Path]:
+        return [self.paths[i] for i in self.rows[part]]
+
+
+def _choose_files(
+    folder: Path, size: int, train: float | int | None, test: int | None, seed: int, fewer: bool
+) -> _Chosen:
+    """Find a folder's files and choose from them, without opening any."""
     _check_int("size", size, 1)
     _check_int("seed", seed, 0)
     _check_share(train)
     if test is not None:
         _check_int("test", test, 1)
-    own = external.split_folders(folder) if folder.is_dir() else None
-    if own is None:
-        classes, files, parts = _divide(external.scan(folder), train, test, seed)
+    found = external.layout(folder)
+    limit, train = (train, None) if fewer and not isinstance(train, float) else (None, train)
+    if len(found.parts) == 2:
+        classes, (paths, labels), rows = _own_division(
+            (found.parts[0], found.parts[1]), train, None if fewer else test, seed
+        )
     else:
-        classes, files, parts = _own_division(own, train, test, seed)
-    first, second = (
-        ArrayDataset(external.read_all([files[0][i] for i in rows], size), files[1][rows]) for rows in parts
-    )
-    name = name or folder.resolve().name
-    return Task(name, first, second, classes, taxonomy, source or str(folder), licence)
+        files = external.scan(found.parts[0])
+        classes, (paths, labels), rows = _divide(files, train, None if fewer else test, seed)
+    notes = [f"{folder.name}: {note}" for note in found.notes]
+    if fewer:
+        rows = _at_most(labels, rows, limit, test, seed)
+        notes += _shortage(folder.name, classes, labels[rows[0]], limit)
+    if others := ", ".join(filter(None, map(external.passed_over, found.parts))):
+        notes.append(f"{folder.name}: {others} passed over")
+    return _Chosen(folder, classes, paths, labels, rows, notes)
+
+
+def _at_most(labels: NDArray[np.int64], rows: _Rows, train: Any, test: Any, seed: int) -> _Rows:
+    """Keep at most so many rows of each part, class by class; two of each class to train on."""
+    from t2v.rendering import choose, stream
+
+    kept = []
+    for part, those, limit in (("train", rows[0], train), ("test", rows[1], test)):
+        own = labels[those]
+        least = 2 * (int(labels.max()) + 1) if part == "train" else 1
+        n = len(those) if limit is None else min(len(those), max(int(limit), least))
+        kept.append(those[choose(own, n, 0, stream(seed, "folder", "at most", part))[0]])
+    return kept[0], kept[1]
+
+
+def _shortage(name: str, classes: Sequence[str], labels: NDArray[np.int64], train: Any) -> list[str]:
+    """Say where there are fewer training images than asked for, and which classes have fewer than others."""
+    notes = []
+    counts = np.bincount(labels, minlength=len(classes))
+    if train is not None and len(labels) > train:
+        notes.append(
+            f"{name}: train = {train} is less than two a class; {len(labels):,} are used, of {len(classes):,} classes"
+        )
+    elif train is not None and len(labels) < train:
+        notes.append(f"{name}: {len(labels):,} training images are used, all there are, not {train:,}")
+    short = np.flatnonzero(counts < counts.max() - 1)
+    if len(short):
+        few = ", ".join(
+            f"{classes[c]!r} {counts[c]}" for c in short[np.argsort(counts[short], kind="stable")][:8]
+        )
+        more = f" and {len(short) - 8} more" if len(short) > 8 else ""
+        notes.append(
+            f"{name}: classes with fewer training images than the others' {counts.max()}: {few}{more}"
+        )
+    return notes
+
+
+def _read_part(chosen: _Chosen, reader: external.Reader, part: int, name: str) -> ArrayDataset:
+    """Read the files of a part; a class whose last training picture is unreadable is named."""
+    images, good = reader.read(chosen.files(part))
+    labels = chosen.labels[chosen.rows[part]][good]
+    gone = np.setdiff1d(chosen.labels[chosen.rows[part]], labels)
+    if part == 0 and len(gone):
+        raise ValueError(
+            f"path: task {name!r}: no training picture of the class {chosen.classes[gone[0]]!r} can be read: {reader.bad[0]}"
+        )
+    return ArrayDataset(images, labels)
+
+
+def _tell(
+    chosen: _Chosen, reader: external.Reader, name: str, first: ArrayDataset, second: ArrayDataset | None
+) -> None:
+    """Warn of what a user may want to know of a folder; refuse training pictures that are all alike."""
+    notes = [*chosen.notes, *(f"{name}: {note}" for note in reader.notes)]
+    if reader.bad:
+        notes.append(f"{name}: {len(reader.bad)} unreadable pictures skipped: {'; '.join(reader.bad)}")
+    else:  # rows and files then correspond
+        files, flat = chosen.files(0), first.images.reshape(len(first), -1, 3)
+        plain = np.flatnonzero((flat == flat[:, :1]).all((1, 2)))
+        if len(plain):
+            which = ", ".join(str(files[i]) for i in plain[:3])
+            notes.append(
+                f"{name}: {len(plain)} training pictures are of one colour: {which}{', …' * (len(plain) > 3)}"
+            )
+        if len(first) > 1 and (flat == flat[0]).all():
+            raise ValueError(
+                f"path: task {name!r}: all training pictures are alike, as {files[0]}; nothing can be learned"
+            )
+        notes += _twice(chosen, name, first, second)
+    for note in notes:
+        warnings.warn(note, TaskWarning, stacklevel=4)
+
+
+def _twice(chosen: _Chosen, name: str, first: ArrayDataset, second: ArrayDataset | None) -> list[str]:
+    """Say which test pictures are in the training set, too: by their pixels, or of files not yet read by their bytes."""
+    train, test = chosen.files(0), chosen.files(1)
+    if second is not None:
+        ours, theirs = (
+            [hashlib.sha256(image.tobytes()).digest() for image in d.images] for d in (first, second)
+        )
+    else:  # only files of equal length can be equal
+        sizes = {path.stat().st_size for path in train} & {path.stat().st_size for path in test}
+        ours, theirs = (
+            [
+                hashlib.sha256(p.read_bytes()).digest() if p.stat().st_size in sizes else str(p).encode()
+                for p in paths
+            ]
+            for paths in (train, test)
+        )
+    where = dict(zip(ours, train, strict=True))
+    same = [(path, where[digest]) for path, digest in zip(test, theirs, strict=True) if digest in where]
+    if not same:
+        return []
+    return [
+        f"{name}: {len(same)} of {len(test)} test pictures are in the training set, too: {same[0][0]} is {same[0][1]}"
+        f"{', …' * (len(same) > 1)}"
+    ]
+
+
+def is_path(text: str) -> bool:
+    """Say whether the name of a task can only be a path: it has a separator, or begins with a dot or a tilde."""
+    return any(mark and mark in text for mark in (os.sep, os.altsep, "/")) or text.startswith((".", "~"))
+
+
+def task_name(text: str) -> str:
+    """Return the name that a task gets which :func:`open_task` opens, without opening it.
+
+    Parameters
+    ----------
+    text : str
+        As for :func:`open_task`.
+
+    Returns
+    -------
+    str
+        The offline name; the folder's own name; ``torchvision:NAME`` or ``torchvision:NAME/GROUP`` in torchvision's
+        spelling.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task; the message lists the nearest.
+    """
+    from t2v.catalogue import ENTRIES
+
+    if text.startswith("torchvision:"):
+        kind, group = external.find_group(text.removeprefix("torchvision:"))
+        return f"torchvision:{kind.__name__}" + (f"/{group}" if group else "")
+    if text in ENTRIES and not is_path(text):
+        return text
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path.resolve().name
+    if is_path(text) or path.exists():
+        raise ValueError(
+            f"task: {text!r} is not a folder; accepted: a folder of image folders, or a task's name"
+        )
+    _entry(text)  # refuses it, with the nearest names
+    return text
+
+
+def open_task(
+    text: str,
+    size: int = 64,
+    train: int | None = 600,
+    test: int | None = 400,
+    seed: int = 0,
+    root: str | os.PathLike[str] = "data",
+    download: bool = False,
+    *,
+    skip_bad: bool = False,
+) -> Task:
+    """Open a task by the name that the command line and the atlas know it by.
+
+    Parameters
+    ----------
+    text : str
+        An offline name (it wins over a folder of that name, which is ``./NAME``); ``torchvision:NAME`` or
+        ``torchvision:NAME/GROUP``; or a path to a folder of image folders.
+    size, seed : int
+        As in :func:`load`.
+    train, test : int or None
+        Numbers of images: of folders and torchvision's sets at most, and two of each class to train on at least. A
+        warning says where it is another number. None: all there are (offline: the default).
+    root : path
+        Torchvision's files.
+    download : bool
+        Whether torchvision may download them.
+    skip_bad : bool
+        Whether to go on past pictures of a folder that cannot be read; a warning lists them.
+
+    Returns
+    -------
+    Task
+        Of a folder the training pictures are read, and the test pictures when they are first asked for.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task, or it cannot be read; the message names the culprit.
+    """
+    name = task_name(text)
+    if name.startswith("torchvision:"):
+        asked = name.removeprefix("torchvision:")
+        numbers: dict[str, Any] = {"size": size, "train": train, "test": test, "seed": seed}
+        task = from_torchvision(asked, Path(root), download=download, fewer=True, **numbers)
+        for note in _shortage(name, task.classes, task.train.labels, train):
+            warnings.warn(note, TaskWarning, stacklevel=2)
+        return replace(task, name=name)
+    if text == name and not is_path(text) and name in names():
+        if Path(text).is_dir():
+            warnings.warn(
+                f"{text}: the offline task is taken; the folder of that name is ./{text}",
+                TaskWarning,
+                stacklevel=2,
+            )
+        least = 2 * len(_entry(name).classes)
+        if train is not None and train < least:
+            warnings.warn(
+                f"{name}: train = {train} is less than two a class; {least} are drawn",
+                TaskWarning,
+                stacklevel=2,
+            )
+        return load(
+            name, size, max(600 if train is None else train, least), 400 if test is None else test, seed
+        )
+    chosen = _choose_files(Path(text).expanduser(), size, train, test, seed, fewer=True)
+    reader = external.Reader(size, skip_bad)
+    first = _read_part(chosen, reader, 0, name)
+    if skip_bad:
+        second = _read_part(chosen, reader, 1, name)
+        _tell(chosen, reader, name, first, second)
+    else:
+        _tell(chosen, reader, name, first, None)
+        labels = chosen.labels[chosen.rows[1]]
+        second = LazyDataset(labels=labels, read=lambda: reader.read(chosen.files(1))[0])
+    return Task(name, first, second, chosen.classes, source=str(chosen.folder))
 
 
 _Files = tuple[list[Path], NDArray[np.int64]]
@@ -398,7 +704,6 @@ def _own_division(
     folders: tuple[Path, Path], train: float | int | None, test: int | None, seed: int
 ) -> tuple[tuple[str, ...], _Files, _Rows]:
     """Keep the division that the folder has, and choose from each part as many images as were asked for."""
-    from t2v import external
     from t2v.rendering import choose, stream
 
     if isinstance(train, float):
@@ -475,8 +780,6 @@ def from_torchvision(
     RuntimeError
         If a download fails.
     """
-    from t2v import external
-
     _check_int("size", size, 1)
     _check_int("seed", seed, 0)
     for argument, n in (("train", train), ("test", test)):
@@ -528,6 +831,8 @@ def _choose_parts(
         if train is None:
             train = round(0.6 * total) if test is None else total - test
         test = total - train if test is None else test
+        if fewer:
+            train = max(train, 2 * len(np.unique(labels[0])))
         if fewer and train + test > total:
             train = round(total * train / (train + test))
             test = total - train
@@ -535,7 +840,10 @@ def _choose_parts(
         return choose(labels[0], train, test, stream(seed, name))
     rows = []
     for part, have, asked in (("train", labels[0], train), ("test", labels[1], test)):
-        n = len(have) if asked is None or (fewer and asked > len(have)) else asked
+        if fewer and asked is not None:
+            least = 2 * len(np.unique(have)) if part == "train" else 1
+            asked = min(max(asked, least), len(have))
+        n = len(have) if asked is None else asked
         _check_supply(part, n, len(have), f"the {part} part of {name}")
         rows.append(choose(have, n, 0, stream(seed, name, part))[0])
     return rows[0], rows[1]

@@ -461,7 +461,7 @@ def test_tasks_are_opened_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         asked.append((name, root, download, fewer, numbers))
         return TASKS[0]
 
-    monkeypatch.setattr("t2v._library.from_torchvision", fake)
+    monkeypatch.setattr("t2v.tasks.from_torchvision", fake)
     config = atlas.AtlasConfig.at("full", root="there", shots=5)
     assert len(atlas.check(config)) == 51
     library = atlas.Library(config, None)

@@ -436,18 +436,27 @@ def test_bad_arguments_of_the_atlas_exit_2(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "bad").exists()
 
 
-def test_a_group_of_classes_is_opened_with_the_images_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data set that has too few images is refused; of a group all are taken."""
+def test_a_group_of_classes_is_opened_with_the_images_it_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a data set that has too few images all are taken, and it is said."""
     from t2v import __main__ as command
 
     asked = []
-    monkeypatch.setattr(
-        tasks, "from_torchvision", lambda name, root, **options: asked.append((name, options["fewer"]))
+    few = tasks.ArrayDataset(np.zeros((8, 4, 4, 3), np.uint8), np.arange(8) % 2)
+
+    def fake(name: str, root: Path, **options: Any) -> tasks.Task:
+        asked.append((name, options["fewer"]))
+        return tasks.Task("its own name", few, few, ("a", "b"))
+
+    monkeypatch.setattr(tasks, "from_torchvision", fake)
+    args = argparse.Namespace(
+        root="data", download=False, size=32, train=600, seed=0, skip_bad=False, command="embed"
     )
-    args = argparse.Namespace(root="data", download=False, size=32, train=600, seed=0)
     for name in ("SVHN", "Omniglot/Greek"):
-        command._open(f"torchvision:{name}", args)
-    assert asked == [("SVHN", False), ("Omniglot/Greek", True)]
+        assert command._open(f"torchvision:{name}", args).name == f"torchvision:{name}"
+    assert asked == [("SVHN", True), ("Omniglot/Greek", True)]
+    assert "torchvision:SVHN: 8 training images are used, all there are, not 600" in capsys.readouterr().err
     monkeypatch.undo()
     with pytest.raises(command.BadArgumentError, match="did you mean Greek"):
         command._open("torchvision:Omniglot/Grek", args)
