@@ -31,6 +31,8 @@ TITLE = "The Information in a Task"
 SUBTITLE = "From Shannon’s information to Task2Vec: a review paper, made executable claim by claim"
 AUTHOR = "The authors of “The Information in a Task”"
 PREFACE = "About this book"
+#: Where the landing page links to the printed book, once there is one.
+PLACE = "<!-- the printed book -->"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WITHOUT_BROWSER = (
     "make pdf needs Chromium to print the pages, and there is none: install Debian's package (apt-get install "
@@ -428,6 +430,15 @@ def make(site: Path, result: Path, only: list[str] | None = None) -> Path:
     return result
 
 
+def publish(site: Path, result: Path) -> None:
+    """Put the printed book into the site, with a link on the landing page."""
+    shutil.copy2(result, site / RESULT.name)
+    start = site / "book" / "index.html"
+    size = f"{result.stat().st_size / 1e6:.0f} MB"
+    link = f'<p class="t2v-printed"><a href="../{RESULT.name}">The whole book as a PDF</a>, {size}.</p>'
+    start.write_text(start.read_text(encoding="utf-8").replace(PLACE, link), encoding="utf-8")
+
+
 def main(arguments: list[str]) -> int:
     """Run from the command line; 2 means that something is missing."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -441,7 +452,10 @@ def main(arguments: list[str]) -> int:
     from playwright.sync_api import Error
 
     try:
-        print(make(options.site.resolve(), options.to.resolve(), options.only))
+        result = make(options.site.resolve(), options.to.resolve(), options.only)
+        print(result)
+        if not options.only:
+            publish(options.site.resolve(), result)
     except Error as error:
         if find_browser() is None and "Executable doesn't exist" in str(error):
             print(WITHOUT_BROWSER, file=sys.stderr)

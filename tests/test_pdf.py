@@ -61,9 +61,43 @@ def test_links_stay_inside_the_document(article: Any) -> None:
     assert {address[1:] for address in addresses} <= ids
 
 
+FOLDED = """<article><section id="one"><h1><span>1<i>. </i></span>One</h1>
+<div class="cell"><details class="hide above-input t2v-code-other"><summary>Code</summary><pre>secret()</pre></details>
+<div class="cell_output"><p>42</p></div></div>
+<div class="cell"><details class="hide above-input t2v-checked"><summary>Checked here</summary><pre>assert x</pre></details></div>
+<div class="cell"><div class="cell_input"><pre>shown()</pre></div></div></section></article>"""
+
+
+def test_what_the_site_folds_stays_folded(pdf: Any, tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "01_one.html").write_text(FOLDED, encoding="utf-8")
+    page = pdf.Page("book/01_one.html")
+    text = pdf.prepare(tmp_path, page, {page.name: page}, "../html").get_text(" ", strip=True)
+    assert "secret" not in text
+    assert "assert" not in text
+    assert "Checked" not in text
+    assert "42 Code: cell 1 of the notebook shown()" in text
+    assert "1. One" in text
+
+
+def test_the_landing_page_links_to_the_printed_book(pdf: Any, tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    start, result = tmp_path / "book" / "index.html", tmp_path / "result.pdf"
+    start.write_text(f"<article>{pdf.PLACE}</article>", encoding="utf-8")
+    result.write_bytes(b"%PDF")
+    pdf.publish(tmp_path, result)
+    pdf.publish(tmp_path, result)
+    assert start.read_text(encoding="utf-8").count(f'href="../{pdf.RESULT.name}"') == 1
+    assert (tmp_path / pdf.RESULT.name).read_bytes() == b"%PDF"
+
+
 def test_a_missing_site_is_named(pdf: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pdf.main(["--site", str(tmp_path)]) == 2
     assert "run make html first" in capsys.readouterr().err
+
+
+def flat(outline: list[Any]) -> list[Any]:
+    return [item for entry in outline for item in (flat(entry) if isinstance(entry, list) else [entry])]
 
 
 def test_two_chapters_are_printed(pdf: Any, tmp_path: Path) -> None:
@@ -84,6 +118,17 @@ def test_two_chapters_are_printed(pdf: Any, tmp_path: Path) -> None:
     assert "Hints and solutions" in whole
     for mark in ("Math Processing Error", "$$", r"\frac", r"\mathrm"):
         assert mark not in whole, mark
+    known = {
+        pdf.squeeze(h.get_text())
+        for name in only
+        for h in pdf.parse(SITE / "book" / f"{name}.html").select("h1, h2, h3, h4")
+    }
+    marks = [pdf.squeeze(str(item["/Title"])) for item in flat(reader.outline)]
+    assert len(marks) > 20
+    assert not [
+        mark for mark in marks if len(mark) % 2 == 0 and mark[: len(mark) // 2] == mark[len(mark) // 2 :]
+    ]
+    assert sum(mark in known for mark in marks) > 0.8 * len(marks)
     numbers = [line.rsplit(" ", 1)[-1] for line in texts[1].splitlines() if line.startswith(("1.", "10."))]
     assert len(numbers) > 10
     assert all(number.isdigit() for number in numbers), texts[1]
