@@ -385,7 +385,10 @@ def test_a_correlated_prior_agrees_with_torch_and_asks_for_no_independence():
         encoder.prior_root.copy_(torch.tensor([[0.2, 9, 9], [1.5, -0.4, 9], [-0.7, 0.3, 0.1]]))
         encoder.prior_mean.copy_(torch.tensor([0.5, -1.0, 2.0]))
     normal = torch.distributions.MultivariateNormal
-    prior = normal(encoder.prior_mean, scale_tril=encoder.prior_factor())
+    e = math.exp
+    factor = torch.tensor([[e(0.2), 0, 0], [1.5, e(-0.4), 0], [-0.7, 0.3, e(0.1)]], dtype=torch.double)
+    torch.testing.assert_close(encoder.prior_factor().detach(), factor, atol=1e-6, rtol=1e-6)
+    prior = normal(encoder.prior_mean, scale_tril=factor)
     expected = torch.distributions.kl_divergence(normal(mean, torch.diag_embed(log_var.exp())), prior)
     encoder(x := torch.randn(6, 6, dtype=torch.double))
     law = encoder.distribution(x)
