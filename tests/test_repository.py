@@ -322,7 +322,7 @@ def test_a_chapter_was_executed_from_top_to_bottom(path: Path) -> None:
 
 FOLDED = {"hide-input", "remove-input", "hide-cell", "remove-cell"}
 VISIBLE_LINES, VISIBLE_COLUMNS = 12, 88  # blank lines are not counted
-BEING_REWRITTEN = {"05_forgetting", "10_transfer"}
+BEING_REWRITTEN = {"10_transfer"}
 
 
 def crowded(cell: dict[str, Any]) -> list[str]:
