@@ -64,13 +64,15 @@ lint: $(STAMP)
 
 # The longest first, or one worker is left with them while the others have nothing to do: the site's tests take minutes,
 # a chapter up to one, the other files of tests seconds.
-LONG_FIRST := tests/test_site.py tests/test_pdf.py tests/test_mutants.py book tests
+LONG_FIRST := tests/test_site.py tests/test_pdf.py tests/test_mutants.py
 
+# The chapters run as a reader has them who downloads one: in a folder of their own, with t2v from its wheel alone.
 # --dist loadfile keeps a file's tests together (a notebook has one kernel); files are shared out over the workers.
 test: $(STAMP)
 	+$(MAKE) --no-print-directory -j $(WORKERS) lint html
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(LONG_FIRST) --nbval-lax -n $(WORKERS) --dist loadfile \
-	  --no-loadscope-reorder --durations=15
+	reader=$$(mktemp -d) && trap 'rm -rf "$$reader"' EXIT && $(BIN)/python scripts/downloaded.py "$$reader" && \
+	  JUPYTER_PATH="$$reader/share/jupyter" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -c pyproject.toml --rootdir=. \
+	  $(LONG_FIRST) "$$reader/chapters" tests --nbval-lax -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 
 # Two claims at a time; what was run before and has not changed is kept. The ledger's page shows the results.
 mutants: $(STAMP)
