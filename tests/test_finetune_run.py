@@ -58,6 +58,46 @@ def test_a_small_run(
     assert {(r["seed"], r["target"] == r["source"]) for r in read_csv(out / "rates.csv")} == {("0", False)}
 
 
+def test_random_weights_have_a_recipe_of_their_own(
+    script: ModuleType, probe: probes.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are random, their rate is chosen with them alone and from a grid of their own, and they get more steps."""
+    run = script.Run(script.DRAWN, 0, tmp_path, probes.load("efficientnet_lite0"), 0)
+    stem = "conv_stem.weight"
+    trained, random = (p.model.state_dict()[stem] for p in (run.probe, script.random_start(run)))
+    assert abs(float(torch.corrcoef(torch.stack([trained.flatten(), random.flatten()]))[0, 1])) < 0.2
+    assert torch.equal(random, script.random_start(run).model.state_dict()[stem])  # of this seed
+
+    other = probes.from_module(
+        nn.Sequential(nn.Flatten(), nn.Linear(768, 4)), head="1", name="small", input_size=16
+    )
+    monkeypatch.setattr(script, "random_start", lambda run: other)
+    asked: list[tuple[set[int], int, float]] = []
+    choose = script.transfer.choose_recipe
+
+    def spy(starts, few, grid, **options):  # type: ignore[no-untyped-def]
+        asked.append(({id(p) for row in starts for p in row}, grid[0].epochs, grid[-1].lr))
+        return choose(starts, few, grid, **options)
+
+    used: list[tuple[bool, script.Recipe]] = []
+    train = script.Recipe.train
+    monkeypatch.setattr(script.transfer, "choose_recipe", spy)
+    monkeypatch.setattr(
+        script.Recipe,
+        "train",
+        lambda by, at, few, **o: (used.append((at is other, by)), train(by, at, few, **o))[1],
+    )
+    start(script, probe, tmp_path / "small", NAMES, "--parts", "drawn:0")
+    alone = [a for a in asked if a[0] == {id(other)}]
+    with_probe = [a for a in asked if id(probe) in a[0]]
+    assert len(alone) == len(with_probe) == len(NAMES)
+    assert all(id(other) not in a[0] for a in with_probe)
+    assert {a[1] for a in alone} == {script.SCRATCH_LONGER * a[1] for a in with_probe}
+    assert {a[2] for a in alone} == {max(script.SCRATCH_RATES)}
+    final = [by for of_other, by in used if of_other]
+    assert {by.epochs for by in final} == {a[1] for a in alone}
+
+
 def test_a_stopped_run_goes_on(
     script: ModuleType, probe: probes.Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
