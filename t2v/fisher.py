@@ -101,7 +101,8 @@ def diagonal(
         Names of modules or parameters to include; a module's name stands for all inside it. Default: all parameters.
         ``"supported"``: all that can be computed; a warning names the others and says why, see :func:`supported`.
     batch_size : int
-        How many samples of a tensor ``inputs`` go through the network at once.
+        How many samples of a tensor ``inputs`` go through the network at once. Large ones go in smaller parts on a CPU,
+        at most as many numbers as eight colour pictures of 224 pixels a side have; the result is the same.
     check : bool
         Compare every layer's squares with plain autograd's, on two copies of the first sample: it takes about as long
         as a batch of two. A layer that disagrees (its weights are used outside it too, it is called twice, its first
