@@ -50,7 +50,7 @@ UNUSED = (
     "_static/**/*.map",
     "_static/vendor/fontawesome",
     "_static/webfonts",
-    "_static/scripts/fontawesome.js",
+    "_static/scripts/fontawesome.js*",
 )
 UNUSED += ("searchindex.js", "_static/searchtools.js", "_static/language_data.js")
 #: A data address longer than this becomes a file, which is fetched when it is looked at.

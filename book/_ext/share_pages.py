@@ -19,6 +19,8 @@ from sphinx.config import Config
 from sphinx.errors import ConfigError
 
 CARD = "_static/card.png"  # 1200 by 630: scripts/card.py draws it
+#: Names of pages that Sphinx makes without a title.
+GENERATED = {"genindex": "Index", "search": "Search", "_modules/index": "Source code"}
 SHORTEST, LONGEST = 70, 160
 BOOK = "The Information in a Task"
 LOST = """<!DOCTYPE html>
@@ -81,7 +83,8 @@ def add_tags(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Add the description, the card and, if it is known, the address to a page's head."""
-    title = re.sub(r"<[^>]+>", "", context.get("title") or BOOK)
+    name = GENERATED.get(page) or f"Source code of {page.removeprefix('_modules/').replace('/', '.')}"
+    title = re.sub(r"<[^>]+>", "", context.get("title") or name)
     title = BOOK if page == app.config.root_doc else title
     text, home = describe(title, doctree), app.config.html_baseurl
     card = f"{home}{CARD}" if home else "../" * page.count("/") + CARD
