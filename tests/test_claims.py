@@ -416,6 +416,7 @@ def test_the_page_shows_evidence_controls_and_planted_faults(extension: Any, tmp
     )
     (source / "index.md").write_text("# Ledger\n\n```{claims-ledger}\n```\n")
     (source / "claims.yml").write_text(PAGE, encoding="utf-8")
+    (source / "claim_names.yml").write_text("{}", encoding="utf-8")
     (source / "runs" / "mutants.csv").write_text(ROWS, encoding="utf-8")
     notebook(source / "01_x.ipynb", verdict_cell(as_data=True))
     app = Sphinx(source, source, tmp_path / "html", tmp_path / "trees", "html", status=None, warning=None)
