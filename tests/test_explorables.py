@@ -6,20 +6,23 @@ what the package gives at some settings, and how to move it. A new figure withou
 
 from __future__ import annotations
 
+import decimal
 import importlib.util
 import json
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
-from t2v import atlas, bottleneck, comparison, distance, estimators, fisher
+from t2v import atlas, bottleneck, bounds, comparison, distance, embedding, estimators, fisher, plane, world
 from t2v import information as info
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +42,9 @@ PLACES: dict[str, list[str]] = {
     "flip_label": ["07_fisher.ipynb"],
     "guess_letter": ["01_information.ipynb"],
     "two_mixers": ["09_distance.ipynb"],
+    "break_bound": ["02_learning_theory.ipynb"],
+    "sure_head": ["08_embedding.ipynb"],
+    "two_taps": ["04_lagrangian.ipynb"],
 }
 
 
@@ -164,6 +170,165 @@ def two_mixers(
     }
 
 
+def break_bound(
+    m: int, bits: int, delta: float, page: dict[str, Any], draws: int = 200, **_: Any
+) -> dict[str, Any]:
+    """The package's margin and exact failure; the draws of the page against many coins that are really thrown."""
+    margin = bounds.pac(bits * np.log(2), delta, m, "two_sided")
+    if bits > 20:  # a margin above any gap: nothing to list
+        assert margin > 0.5
+        return {"epsilon": margin, "exact": 0.0, "failed": 0, "mean": 0.5}
+    worst = np.array(page["worst"])
+    assert len(worst) == draws
+    assert page["failed"] == (worst > margin + bounds.ROUNDING).sum()
+    thrown = np.abs(np.random.default_rng(0).binomial(m, 0.5, (400, 2 ** min(bits, 10))) / m - 0.5).max(1)
+    if bits <= 10:
+        assert abs(thrown.mean() - page["mean"]) < 4 * thrown.std() / 20
+        assert abs(worst.mean() - thrown.mean()) < 5 * np.hypot(thrown.std() / 20, worst.std() / draws**0.5)
+    # the levels 1/m, 2/m, … of an even m, each with the package's probability of one coin, and of many
+    alone = [bounds.violation_probability([0.5], (k + 0.5) / m, m, "two_sided") for k in range(m // 2)]
+    return {
+        "epsilon": margin,
+        "exact": bounds.violation_probability(np.full(2**bits, 0.5), margin, m, "two_sided"),
+        "mean": -np.expm1(2**bits * np.log1p(-np.array(alone))).sum() / m,
+    }
+
+
+def two_taps(
+    price: float,
+    rhoDigit: float,
+    rhoBackground: float,
+    digit: float,
+    background: float,
+    page: dict[str, Any],
+) -> dict[str, Any]:
+    """The cheapest taps from the package; the reader's from determinants of the joint covariance of X, Y and T."""
+    rho = np.diag([rhoDigit, rhoBackground])
+    least = bottleneck.gaussian(np.eye(2), rho, np.eye(2), 1 / price)
+    flows = np.maximum([digit, background], 1e-9)
+    noise = np.diag(1 / (4**flows - 1))
+    t = np.eye(2) + noise
+
+    def known(of: np.ndarray, cross: np.ndarray) -> float:
+        whole = np.block([[of, cross], [cross.T, t]])
+        return (np.linalg.slogdet(t)[1] + np.linalg.slogdet(of)[1] - np.linalg.slogdet(whole)[1]) / np.log(4)
+
+    tx, ty = known(np.eye(2), np.eye(2)), known(np.eye(2), rho.T)
+    best = price * least.i_tx - least.i_ty
+    return {
+        "tx": tx,
+        "ty": ty,
+        "loss": price * tx - ty,
+        "bestTx": least.i_tx,
+        "bestTy": least.i_ty,
+        "bestLoss": best,
+        "excess": price * tx - ty - best,
+    }
+
+
+class Gains(torch.nn.Module):
+    """Eight filters, each of one weight 1, below a head that stays."""
+
+    def __init__(self, head: torch.nn.Linear) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.ones(8, dtype=torch.float64))
+        self.head = [head.weight.double(), head.bias.double()]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(self.w * x, *self.head)
+
+
+def sure_head(power: float, page: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """The package's head on the page's images, and the package's Fisher information of the weights below it."""
+    own, fresh = (np.array(page["images"][part]) for part in ("own", "fresh"))
+    labels = np.repeat([0, 1], len(own) // 2)
+    head = embedding.fit_head(own, labels, 2, l2=10**power)
+    found: dict[str, Any] = {}
+    for part, x in {"own": own, "fresh": fresh}.items():
+        values = fisher.full(Gains(head), torch.from_numpy(x)).diagonal().numpy()
+        found[part] = {"f": values, "total": values.sum()}
+    return found
+
+
+def one_ruler(w: float, bins: int, unit: str, ruler: str, page: dict[str, Any]) -> dict[str, Any]:
+    """The package's instruments on inputs at the quantiles of a normal: they count, where the page has a formula."""
+    many, few = (scipy.stats.norm.ppf((np.arange(n) + 0.5) / n) for n in (400_000, 4096))
+    t = np.tanh(w * many) if unit == "tanh" else np.maximum(0, w * many)
+    if ruler == "shares":  # as many outputs in each bin as ties allow
+        codes = np.searchsorted(np.quantile(t, np.arange(1, bins) / bins), t, side="right")
+        bits = plane.exact_information(codes, many > 0)[0]
+    else:
+        top = float(np.tanh(4 * w) if unit == "tanh" else 4 * w) if ruler == "own" else 1.0
+        if unit == "relu" and ruler == "fixed":
+            bins = bins * int(np.ceil(3.5 * w))  # of the same width, up to the largest output
+            top = 2.0 * int(np.ceil(3.5 * w))
+        low = -top if unit == "tanh" else 0.0
+        bits = plane.binned_information(t.clip(low, top), many > 0, bins=bins, limits=(low, top))[0]
+    with decimal.localcontext(prec=400):  # an output has as many digits as it needs
+        sums = [Decimal(w) * Decimal(float(x)) for x in few[::64]]
+        paper = [1 - 2 / ((2 * a).exp() + 1) if unit == "tanh" else max(Decimal(0), a) for a in sums]
+    differ = len(set(paper)) / len(paper)
+    assert differ == 1 if unit == "tanh" else 0.5 <= differ < 0.52
+    single = np.tanh(w * few) if unit == "tanh" else np.maximum(0, w * few)
+    labels = np.arange(4096) % 2
+    ranks = np.arange(4096) if unit == "tanh" else np.maximum(0, few)
+    return {
+        "bits": bits,
+        "exact": plane.exact_information(ranks, labels)[0],
+        "single": plane.exact_information(single.astype(np.float32), labels)[0],
+    }
+
+
+def averaged(learner: world.World) -> float:
+    """Loss of a new toss, in bits, when each data set's weights are averaged."""
+    predicted = learner.learner @ learner.model
+    return float(
+        -np.einsum("td,tz,dz->", learner.joint().sum(axis=2), learner.likelihood, np.log2(predicted))
+    )
+
+
+def overlap(discs: dict[str, list[float]], names: str) -> float:
+    """Area that some of the drawn discs share, counted on a grid."""
+    axis = np.linspace(-3, 3, 1501)
+    inside = [(axis[:, None] - x) ** 2 + (axis - y) ** 2 < r**2 for x, y, r in (discs[n] for n in names)]
+    return float(np.logical_and.reduce(inside).sum() * (axis[1] - axis[0]) ** 2)
+
+
+def coin_weights(beta: float, fitted: int, prior: list[float], page: dict[str, Any]) -> dict[str, Any]:
+    """The package's learner on all 64 data sets; at β = 1 the fitted prior is the truth, of which it is the marginal."""
+    coin, true = world.coin(), np.array([0, 1, 0, 1, 0, 1, 0]) / 3
+    if fitted and beta != 1:
+        one = world.solve(**coin, m=6, beta=beta, tol=1e-9)
+    else:
+        drawn_from = true if fitted else np.array(prior)
+        one = world.World(**coin, m=6, learner=world.gibbs(coin["model"], 6, beta, drawn_from))
+        if fitted:
+            np.testing.assert_allclose(one.joint().sum(axis=(0, 1)), true, atol=1e-3)
+    parts, regions = world.decompose(one), world.regions(one)
+    for pair, expected in {"t": np.log2(3), "d": sum(v for k, v in regions.items() if "d" in k)}.items():
+        assert overlap(page["discs"], pair) == pytest.approx(expected, abs=0.02)
+    assert overlap(page["discs"], "dw") == pytest.approx(parts.information, abs=0.02)
+    assert overlap(page["discs"], "td") == pytest.approx(regions["td"] + regions["tdw"], abs=0.02)
+    curve = {step["beta"]: step["average"] for step in page["curve"]}
+    assert page["turn"] == min(curve, key=lambda price: curve[price])
+    if fitted or np.allclose(prior, true):
+        assert page["turn"] == 1
+    else:  # a prior that is not the truth has another best price
+        swept = [world.gibbs(coin["model"], 6, price, np.array(prior)) for price in curve]
+        again = [averaged(world.World(**coin, m=6, learner=learner)) for learner in swept]
+        np.testing.assert_allclose(list(curve.values()), again, atol=NEAR)
+    return {
+        "regions": regions,
+        "learned": parts.learned,
+        "memorised": parts.overfitting,
+        "stored": parts.information,
+        "train": one.train_loss(),
+        "drawn": one.test_loss(),
+        "average": averaged(one),
+        "posterior": one.learner[[2**heads - 1 for heads in range(7)]],
+    }
+
+
 def shuffled_points(seed: int, flips: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     points, labels = rng.normal(size=48).clip(-2.8, 2.8).round(2), rng.integers(0, 2, 24)
@@ -173,6 +338,61 @@ def shuffled_points(seed: int, flips: int) -> dict[str, Any]:
 
 MIXERS = np.random.default_rng(0).uniform(0.02, 3, (5, 2, 8)).round(3).tolist()
 CASES: dict[str, Case] = {
+    "break_bound": Case(
+        [
+            {"m": m, "bits": bits, "delta": delta, "draws": draws, "seed": bits}
+            for m, bits, delta, draws in (
+                (10, 0, 0.5, 400),
+                (100, 4, 0.05, 300),
+                (50, 8, 0.3, 500),
+                (100, 10, 0.05, 200),
+                (400, 15, 0.2, 100),
+                (1000, 20, 0.01, 100),
+                (300, 3_200_000, 0.05, 10),
+            )
+        ],
+        break_bound,
+        "number of hypotheses",
+        {"m": 40, "draws": 300, "delta": 0.2},
+    ),
+    "two_taps": Case(
+        [
+            {
+                "digit": digit,
+                "background": background,
+                "price": price,
+                "rhoDigit": strong,
+                "rhoBackground": weak,
+            }
+            for digit, background, price, strong, weak in (
+                (1.2, 2.5, 0.1, 0.9, 0.5),
+                (2.0, 0.5, 0.3, 0.9, 0.5),
+                (0.3, 3.0, 0.02, 0.6, 0.95),
+                (4.0, 0.0, 0.5, 0.8, 0.0),
+                (0.0, 1.0, 0.9, 0.7, 0.3),
+                (1.5, 1.5, 0.2, 0.95, 0.9),
+            )
+        ],
+        two_taps,
+        "digit tap",
+        {"digit": 2, "price": 0.3},
+    ),
+    "sure_head": Case(
+        [
+            {"a": [-x, -y], "b": [x, y], "power": power, "seed": seed}
+            for x, y, power, seed in (
+                (1, 0.3, -3, 1),
+                (0.4, 0.1, -1, 2),
+                (2.4, 0.7, -2, 3),
+                (1.5, -1, 0, 4),
+                (0, 0.8, -0.5, 5),
+                (1, 0.3, -2.5, 6),
+            )
+        ],
+        sure_head,
+        "centre of the first cloud",
+        {"power": -2, "a": "-2~1", "seed": 3},
+    ),
     "flip_label": Case(
         [shuffled_points(seed, 4 * seed) for seed in range(6)],
         flip_label,
@@ -204,6 +424,46 @@ CASES: dict[str, Case] = {
         two_mixers,
         "task a, chosen filter",
         {"c": 3, "s": 0.5, "filter": 4},
+    ),
+    "one_ruler": Case(
+        [
+            {"w": w, "bins": bins, "unit": unit, "ruler": ruler}
+            for w, bins, unit, ruler in (
+                (0.1, 30, "tanh", "fixed"),
+                (1.0, 30, "tanh", "fixed"),
+                (4.0, 30, "tanh", "fixed"),
+                (30.0, 30, "tanh", "fixed"),
+                (2.0, 7, "tanh", "fixed"),
+                (0.3, 24, "tanh", "own"),
+                (3.0, 16, "tanh", "shares"),
+                (0.5, 30, "relu", "fixed"),
+                (6.0, 12, "relu", "fixed"),
+                (8.0, 30, "relu", "own"),
+                (5.0, 16, "relu", "shares"),
+            )
+        ],
+        one_ruler,
+        "weight of the unit",
+        {"w": 9, "bins": 12, "unit": "relu", "ruler": "own"},
+    ),
+    "coin_weights": Case(
+        [
+            {"beta": beta, "fitted": fitted, "prior": prior}
+            for beta, fitted, prior in (
+                (1.0, 0, [0, 1 / 3, 0, 1 / 3, 0, 1 / 3, 0]),
+                (0.2, 0, [0, 1 / 3, 0, 1 / 3, 0, 1 / 3, 0]),
+                (2.5, 0, [1 / 7] * 7),
+                (0.06, 0, [0.05, 0.1, 0.4, 0.05, 0.1, 0.1, 0.2]),
+                (0.7, 0, [0.5, 0, 0, 0, 0, 0.25, 0.25]),
+                (1.0, 1, [1 / 7] * 7),
+                (2.0, 1, [1 / 7] * 7),
+                (0.6, 1, [1 / 7] * 7),
+                (0.2, 1, [1 / 7] * 7),
+            )
+        ],
+        coin_weights,
+        "price of a bit",
+        {"beta": 0.3, "fitted": 1},
     ),
     "choose_network": Case(
         [
