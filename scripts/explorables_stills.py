@@ -9,6 +9,7 @@ stand alone. The heights of the living figure are written along: a page reserves
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def page(*wanted: str, head: str = "", body: str = "", folder: str = "") -> str:
 
 def draw(browser: Any, name: str) -> str:
     """Return the text of one still."""
-    file = FOLDER / "_still.html"
+    file = FOLDER / f"_still_{os.getpid()}.html"  # several may draw at once
     try:
         file.write_text(page(name), encoding="utf-8")
         tab = browser.new_page(viewport={"width": 1000, "height": 1000})
