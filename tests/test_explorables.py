@@ -45,6 +45,8 @@ PLACES: dict[str, list[str]] = {
     "break_bound": ["02_learning_theory.ipynb"],
     "sure_head": ["08_embedding.ipynb"],
     "two_taps": ["04_lagrangian.ipynb"],
+    "one_ruler": ["05_forgetting.ipynb"],
+    "coin_weights": ["06_weights.ipynb"],
 }
 
 
