@@ -112,7 +112,7 @@ F_k = E[(∂ log p/∂w_k)²] = v_k²·E[x_k² p(1−p)] (t2v.fisher), on the im
       format: (t) => (t < 0 ? plain(t) : String(t)) });
     const cell = right.width / D, width = cell * 0.34, base = right.y + right.height;
     const bar = (k, i, value) => [h("rect", { key: `b${i}${k}`, class: i ? "x-c5" : "x-c3", x: round(right.x + cell * (k + 0.5) + (i ? 1 : -width - 1), 1), y: round(bars.py(Math.min(value, FULL)), 1), width: round(width, 1), height: round(base - bars.py(Math.min(value, FULL)), 1) }),
-      value > FULL && text(right.x + cell * (k + 0.5) + (i ? 1 + width / 2 : -width / 2 - 1), right.y - 2, "↑", { class: "x-small", "text-anchor": "middle" })];
+      value > FULL && text(right.x + cell * (k + 0.5) + (i ? 1 + width / 2 : -width / 2 - 1), right.y + 13, "↑", { class: "x-bold", "text-anchor": "middle" })];
     const spot = (row, i, count, solid) => {
       const [x, y] = [data.px(row[0]), data.py(row[1])], second = i >= count;
       if (x < left.x + 4 || x > left.x + side - 4 || y < left.y + 4 || y > left.y + left.height - 4) return null;

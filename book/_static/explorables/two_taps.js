@@ -31,7 +31,7 @@ I(T;X) = ½ log((β−1)ρ²/(1−ρ²)) where β′ < ρ², and at a closed tap
 
   /** What comes through a tap: the signal and its noise, brought to one height. */
   function wave(i, wire, x, y, width) {
-    const share = 1 - 2 ** (-2 * wire.flow), a = Math.sqrt(share), b = Math.sqrt(1 - share), tall = 12;
+    const share = 1 - 2 ** (-2 * wire.flow), a = Math.sqrt(share), b = Math.sqrt(1 - share), tall = 10.5;
     const clean = (k) => 1.3 * Math.sin((k / STEPS) * (i ? 15 : 22) + i);
     const trace = (of) => path(Array.from({ length: STEPS + 1 }, (_, k) => [x + (k / STEPS) * width, y - tall * of(k)]));
     return [h("path", { class: "x-dash", d: trace(clean) }), h("path", { class: `x-s${i + 1}`, "stroke-width": 1.75, d: trace((k) => a * clean(k) + b * noise[i][k]) })];
@@ -48,7 +48,7 @@ I(T;X) = ½ log((β−1)ρ²/(1−ρ²)) where β′ < ρ², and at a closed tap
       const line = path(Array.from({ length: 81 }, (_, k) => { const flow = (k / 80) * MOST; return [plane.px(flow) - box.x, plane.py(loss(flow, wire.rho, s.price)) - box.y]; }));
       const x = plane.px(wire.flow), y = clamp(plane.py(wire.loss), box.y, box.y + tall), bx = plane.px(wire.best), by = plane.py(wire.bestLoss);
       picture.push(text(box.x - 36, box.y - 96, `The ${name} wire`, { class: "x-big" }), text(box.x + width, box.y - 96, wire.flow > 0 ? `noise σ = ${wire.sigma.toPrecision(2)}` : "closed", { class: "x-soft", "text-anchor": "end" }),
-        wave(i, wire, box.x - 36, box.y - 54, width + 36), plane.nodes, h("path", { class: "x-dash", d: `M${box.x} ${round(plane.py(0), 1)}h${width}` }),
+        wave(i, wire, box.x - 36, box.y - 58, width + 36), plane.nodes, h("path", { class: "x-dash", d: `M${box.x} ${round(plane.py(0), 1)}h${width}` }),
         h("svg", { x: box.x, y: box.y, width, height: tall }, h("path", { class: `x-s${i + 1}`, "stroke-width": 2.75, d: line })),
         h("path", { class: "x-s3", "stroke-width": 3, d: `M${round(bx, 1)} ${round(by, 1)}m-7 -7l14 14m0 -14l-14 14` }),
         text(clamp(bx + 12, 0, box.x + width - 130), Math.min(by + 22, box.y + tall - 6), wire.best > 0 ? "cheapest" : `cheapest: closed, since β′ ≥ ${wire.closes.toFixed(2)}`, { class: "x-soft x-small x-halo" }));
