@@ -76,6 +76,8 @@ def use_style() -> None:
 SHARP = 220
 #: A figure with more points than this would be larger as a drawing.
 MOST_POINTS = 20_000
+#: A bar or an ellipse counts as so many points.
+OF_PATCH = 25
 
 
 def _show_figures_sharply() -> None:
@@ -106,7 +108,7 @@ def _is_picture(figure: Figure) -> bool:
     for axes in figure.axes:
         if axes.images:
             return True
-        points += sum(int(np.size(line.get_xdata())) for line in axes.lines)
+        points += sum(int(np.size(line.get_xdata())) for line in axes.lines) + OF_PATCH * len(axes.patches)
         for collection in axes.collections:
             values = collection.get_array()
             points += max(
@@ -128,7 +130,7 @@ def _drawing(figure: Figure) -> str:
 def _picture(figure: Figure) -> bytes:
     """Return a figure as PNG at two dots for each pixel of a page."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=SHARP, bbox_inches="tight")
+    figure.savefig(buffer, format="png", dpi=min(SHARP, 2 * figure.dpi), bbox_inches="tight")
     return _compress(buffer.getvalue(), 256)
 
 
