@@ -186,11 +186,11 @@ class Probe:
         Raises
         ------
         ValueError
-            If ``images`` is empty or of the wrong kind, or features are NaN or infinite.
+            If ``images`` is empty, of the wrong kind or too small for the network, or features are NaN or infinite.
         """
         if len(images) == 0:
             raise ValueError("images: there are none; at least one is needed")
-        with torch.inference_mode():
+        with torch.inference_mode(), self._large_enough(images):
             features = torch.cat([self.model(x).cpu() for x in self.batches(images, batch_size)]).numpy()
         if features.ndim != 2:
             raise ValueError(
@@ -200,6 +200,19 @@ class Probe:
             bad = int(np.nonzero(~np.isfinite(features).all(1))[0][0])
             raise ValueError(f"probe {self.name!r}: the features of image {bad} are NaN or infinite")
         return features
+
+    @contextmanager
+    def _large_enough(self, images: NDArray[np.uint8]) -> Iterator[None]:
+        """Say in the caller's terms that maps shrink to nothing; torch speaks of a kernel deep inside."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "greater than actual input size" not in str(error) and "too small" not in str(error):
+                raise
+            raise ValueError(
+                f"probe {self.name!r}: images of {images.shape[1]} × {images.shape[2]} pixels are too small for this"
+                " network. Load the task at a larger size, or let the probe resize (input_size, resize=True)"
+            ) from error
 
     def classify(self, images: NDArray[np.uint8], batch_size: int = 64) -> NDArray[np.float32]:
         """Return the class probabilities ``(n, classes)`` of the probe's own head.

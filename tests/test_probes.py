@@ -208,6 +208,20 @@ def test_a_network_of_a_fixed_size_has_its_images_resized() -> None:
     assert not probes.from_module(Aside(), input_size=40, resize=False).resize
 
 
+def test_images_that_are_too_small_are_refused_in_the_callers_terms() -> None:
+    """A map of 6 × 6 pixels has no place for a window of 7 × 7; one pixel more and it has."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 7), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    probe = probes.from_module(net, head="4", name="wide", input_size=16)
+    with pytest.raises(
+        ValueError, match=r"probe 'wide': images of 8 × 8 pixels are too small.*input_size, resize=True"
+    ):
+        probe.features(images)
+    assert probe.features(np.zeros((2, 9, 9, 3), np.uint8)).shape == (2, 4)
+
+
 def test_normalisation_can_be_given() -> None:
     probe = probes.from_module(Aside(None), mean=(0, 0, 0), std=(1, 1, 1))
     images = np.full((1, 40, 40, 3), 51, np.uint8)
