@@ -75,7 +75,7 @@ def use_style() -> None:
 #: Dots an inch of figures that are pictures: two for each pixel of a page.
 SHARP = 220
 #: A figure with more points than this would be larger as a drawing.
-MOST_POINTS = 6_000
+MOST_POINTS = 3_000
 #: A bar or an ellipse counts as so many points.
 OF_PATCH = 25
 
