@@ -75,7 +75,7 @@ def head(page: str) -> str:
     for name, sign in NEEDED_FOR.items():
         if sign is None or not re.search(sign, body):
             page = re.sub(
-                rf"<(script)[^>]*/{re.escape(name)}[^>]*></script>|<link[^>]*/{re.escape(name)}[^>]*>",
+                rf"<(script)[^>]*[/\"]{re.escape(name)}[^>]*></script>|<link[^>]*[/\"]{re.escape(name)}[^>]*>",
                 "",
                 page,
             )
