@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from library_run import ROOT, about
+from library_run import ROOT, about, kept
 
 from t2v import plane
 from t2v._files import table, write_text
@@ -116,23 +116,13 @@ def lines(setting: Setting, members: int = MEMBERS) -> Iterator[list[Any]]:
             ]  # fmt: skip
 
 
-def kept(path: Path) -> list[list[str]]:
-    """Return the rows of a run that was stopped, or none."""
-    if not path.exists():
-        return []
-    first, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
-    if tuple(first) != COLUMNS:
-        raise ValueError(f"{path}: columns {', '.join(first)}; accepted: {', '.join(COLUMNS)}, or no file")
-    return rows
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing of the plan, and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "book" / "runs" / "forgetting")
     parser.add_argument("--tasks", type=int, nargs="*", help="only these tasks of the plan")
     args = parser.parse_args(arguments)
-    rows = kept(args.out / "networks.csv")
+    rows = kept(args.out / "networks.csv", COLUMNS)
     place = {tuple(map(str, setting[:4])): k for k, setting in enumerate(PLAN)}
     done = {tuple(row[:4]) for row in rows}
     for setting in PLAN:

@@ -156,6 +156,16 @@ def about(command: str) -> dict[str, Any]:
     }
 
 
+def kept(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """Return the rows of the table of a run that was stopped, or none; other columns than these are refused."""
+    if not path.exists():
+        return []
+    first, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
+    if tuple(first) != tuple(columns):
+        raise ValueError(f"{path}: columns {', '.join(first)}; accepted: {', '.join(columns)}, or no file")
+    return rows
+
+
 def config(args: argparse.Namespace) -> dict[str, Any]:
     """Return what a reader needs to know about the run."""
     command = f"python scripts/library_run.py --seeds {' '.join(map(str, args.seeds))}"

@@ -35,7 +35,7 @@ import torch
 from sklearn.datasets import load_digits
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from library_run import ROOT, about
+from library_run import ROOT, about, kept
 
 from t2v import training, weights
 from t2v._files import table, write_text
@@ -108,23 +108,13 @@ def lines(setting: Setting, found: weights.Sweep) -> Iterator[list[Any]]:
             yield [*setting, seed, float(beta), *numbers]
 
 
-def kept(path: Path) -> list[list[str]]:
-    """Return the rows of a run that was stopped, or none."""
-    if not path.exists():
-        return []
-    first, *rows = (line.split(",") for line in path.read_text(encoding="utf-8").splitlines())
-    if tuple(first) != COLUMNS:
-        raise ValueError(f"{path}: columns {', '.join(first)}; accepted: {', '.join(COLUMNS)}, or no file")
-    return rows
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing of the plan, and write the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "book" / "runs" / "weights")
     parser.add_argument("--steps", type=int, nargs="*", help="only these numbers of steps of the plan")
     args = parser.parse_args(arguments)
-    rows = kept(args.out / "sweep.csv")
+    rows = kept(args.out / "sweep.csv", COLUMNS)
     place = {tuple(map(str, setting)): k for k, setting in enumerate(PLAN)}
     done = {tuple(row[: len(Setting._fields)]) for row in rows}
     for setting in PLAN:
